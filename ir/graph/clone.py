@@ -20,6 +20,7 @@ from ..proto.metadata import (
     set_tensor_metadata,
     tensor_metadata,
 )
+from .types import Types
 
 
 def clone(graph: gs.Graph, nodes: Sequence[gs.Node] | None = None) -> gs.Graph:
@@ -32,6 +33,14 @@ def clone(graph: gs.Graph, nodes: Sequence[gs.Node] | None = None) -> gs.Graph:
     copy = Copier().graph(graph, nodes)
     copy.functions = [clone_function(function) for function in graph.functions]
     return copy
+
+
+def clone_with_types(graph: gs.Graph, types: Types) -> tuple[gs.Graph, Types]:
+    """Return a copy of `graph`, as `clone` makes it, and its types, where the graph has `types`."""
+    copier = Copier()
+    copy = copier.graph(graph)
+    copy.functions = [clone_function(function) for function in graph.functions]
+    return copy, types.of_copies(copier.copies)
 
 
 def clone_function(function: gs.Function) -> gs.Function:
@@ -58,15 +67,15 @@ class Copier:
     """Copies tensors once each, so that scopes which share one share its copy."""
 
     def __init__(self) -> None:
-        self._copies: dict[int, gs.Tensor] = {}
+        self.copies: dict[int, gs.Tensor] = {}  # by the ids of the originals
 
     def tensor(self, original: gs.Tensor) -> gs.Tensor:
         """Return the copy of a tensor, made at its first use; constants share their values."""
         if not original.name:
             return make_variable("")
-        found = self._copies.get(id(original))
+        found = self.copies.get(id(original))
         if found is None:
-            found = self._copies[id(original)] = _copy_tensor(original)
+            found = self.copies[id(original)] = _copy_tensor(original)
             annotation = quantization_of(original)
             set_quantization(found, tuple((key, self.tensor(t)) for key, t in annotation))
         return found

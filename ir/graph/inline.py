@@ -134,12 +134,12 @@ class _Body(BodyCopier):
         self._constant = constant
         absent = len(function.inputs) - len(call.inputs)
         given = [*call.inputs, *(make_variable("") for _ in range(absent))]
-        self._copies.update(zip(map(id, function.inputs), given, strict=True))
+        self.copies.update(zip(map(id, function.inputs), given, strict=True))
         made = {id(t): node for node in function.nodes for t in node.outputs if _held(node) is None}
         self._undelivered: list[tuple[gs.Tensor, gs.Tensor]] = []
         for formal, actual in zip(function.outputs, call.outputs, strict=False):
-            if id(formal) in made and id(formal) not in self._copies and actual.name:
-                self._copies[id(formal)] = actual
+            if id(formal) in made and id(formal) not in self.copies and actual.name:
+                self.copies[id(formal)] = actual
             elif actual.name:
                 self._undelivered.append((formal, actual))
         self._parts = {
@@ -150,21 +150,21 @@ class _Body(BodyCopier):
 
     def is_inner(self, formal: gs.Tensor) -> bool:
         """Say whether nothing stands for a tensor of the body yet."""
-        return id(formal) not in self._copies
+        return id(formal) not in self.copies
 
     def stand_in(self, formal: gs.Tensor, actual: gs.Tensor) -> None:
         """Read `actual` wherever the body reads `formal`."""
-        self._copies[id(formal)] = actual
+        self.copies[id(formal)] = actual
 
     def tensor(self, original: gs.Tensor) -> gs.Tensor:
         if not original.name:
             return make_variable("")
-        if id(original) not in self._copies:
+        if id(original) not in self.copies:
             name = _named(self._call, original.name)
             constant = isinstance(original, gs.Constant)
             made = self._constant(original, name) if constant else self._inner(original, name)
-            self._copies[id(original)] = made
-        return self._copies[id(original)]
+            self.copies[id(original)] = made
+        return self.copies[id(original)]
 
     def _inner(self, original: gs.Tensor, name: str) -> gs.Variable:
         part = self._parts.get(id(original))

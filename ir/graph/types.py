@@ -50,6 +50,17 @@ class Types:
             self, _known=dict(self._known), _unread=dict(self._unread), _alive=list(self._alive)
         )
 
+    def of_copies(self, copies: Mapping[int, gs.Tensor]) -> Types:
+        """Return the types of `copies`, by the id of what each is a copy of."""
+        known = {key: copies[key] for key in (*self._known, *self._unread) if key in copies}
+        return replace(
+            self,
+            plain=None if self.plain is None else self.plain.of_copies(copies),
+            _known={id(known[key]): v for key, v in self._known.items() if key in known},
+            _unread={id(known[key]): v for key, v in self._unread.items() if key in known},
+            _alive=list(known.values()),
+        )
+
     def learn(self, tensor: gs.Tensor, found: TensorType | None) -> None:
         """Record the type of `tensor`."""
         self._known[id(tensor)] = found

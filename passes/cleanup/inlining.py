@@ -76,7 +76,7 @@ class _Copier(BodyCopier):
         view: View,
     ) -> None:
         super().__init__(body.nodes, edit)
-        self._copies.update(given)
+        self.copies.update(given)
         self._constants = constants
         self._view = view
         made = (t for scope in (body, *self.nested) for node in scope.nodes for t in node.outputs)
@@ -85,7 +85,7 @@ class _Copier(BodyCopier):
     def tensor(self, original: gs.Tensor) -> gs.Tensor:
         if not original.name:
             return make_variable("")
-        found = self._copies.get(id(original)) or self._constants.get(id(original))
+        found = self.copies.get(id(original)) or self._constants.get(id(original))
         if found is not None:
             return found
         if isinstance(original, gs.Constant) and self._is_unread(original):
@@ -93,7 +93,7 @@ class _Copier(BodyCopier):
                 self._edit, original, original.name
             )
         elif id(original) in self._own:
-            found = self._copies[id(original)] = self.variable(
+            found = self.copies[id(original)] = self.variable(
                 original, original.name, self._view.type(original)
             )
         else:

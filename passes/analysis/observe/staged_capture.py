@@ -1,11 +1,12 @@
 """Inner tensors of a graph captured stage by stage, without starting over each time.
 
-After a stage, the tensors that later nodes read from what has been run are written to a temporary
-file, sample by sample; the next stage goes on from there. A network of n stages so costs about one
-run of the samples, not n / 2, and memory holds one sample. Where the file would grow too large for
-the disk, or sequences or text are among them, a stage starts at the last one kept, the graph's
-inputs at worst. The file has no name on the disk, and is gone when the capture is closed, or the
-process ends in any way.
+After a stage, what it has made and later nodes read is written to a temporary file, sample by
+sample; the next stage goes on from there. A network of n stages so costs about one run of the
+samples, not n / 2, and memory holds one sample. A file is given back when nothing in it is read any
+more; where that is true of more than half of it, the next stage takes along the rest. Where files
+would grow too large for the disk, or sequences or text are among what is to be kept, a stage starts
+at the last one kept, the graph's inputs at worst. Files have no name on the disk, and are gone when
+the capture is closed, or the process ends in any way.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 import operator
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,17 +31,16 @@ from ....ir.run.reference import Reference
 from ...engine.context import Feeds
 from .capture import Arrays, check_finite, held_values
 
-# What one file may take; a capture has two while it goes on from one and writes the next.
+# What files may take.
 _MOST_DISK = 2**30
 _PART_OF_FREE = 8
 
 
-@dataclass
+@dataclass(eq=False)
 class _LiveTensors:
-    """Tensors of every sample in a file: what nodes not yet run read of those that were."""
+    """Tensors of every sample in a file: what nodes not yet run read of one stage."""
 
     names: frozenset[str]
-    made: frozenset[str]  # by the nodes that were run
     file: Any = field(default_factory=lambda: tempfile.TemporaryFile())  # noqa: SIM115 `close` does
     layout: list[dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]]] = field(
         default_factory=list
@@ -53,6 +53,7 @@ class _LiveTensors:
         self.file.close()
 
     def write(self, arrays: Arrays) -> None:
+        """Append what a sample gives."""
         entry = {}
         self.file.seek(self.size)
         for name in sorted(self.names):
@@ -62,14 +63,18 @@ class _LiveTensors:
             self.size += array.nbytes
         self.layout.append(entry)
 
-    def read(self, sample: int) -> Arrays:
-        found = {}
-        for name, (start, dtype, shape) in self.layout[sample].items():
-            self.file.seek(start)
-            raw = np.empty(dtype.itemsize * math.prod(shape), np.uint8)
-            self.file.readinto(raw.data)
-            found[name] = raw.view(dtype).reshape(shape)
-        return found
+    def read(self, sample: int, name: str) -> np.ndarray[Any, Any]:
+        """Return what `sample` gave."""
+        start, dtype, shape = self.layout[sample][name]
+        self.file.seek(start)
+        raw = np.empty(dtype.itemsize * math.prod(shape), np.uint8)
+        self.file.readinto(raw.data)
+        return raw.view(dtype).reshape(shape)
+
+    def is_worth(self, names: Collection[str]) -> bool:
+        """Say whether `names` are at least half of what the file holds."""
+        held = (entry[name] for entry in self.layout for name in names)
+        return 2 * sum(t.itemsize * math.prod(shape) for _, t, shape in held) >= self.size
 
 
 class StagedCapture:
@@ -84,7 +89,8 @@ class StagedCapture:
         self._graph = graph
         self._optimized = optimized
         self._feeds = feeds
-        self._kept = _LiveTensors(frozenset(), frozenset())
+        self._kept: dict[str, _LiveTensors] = {}  # by name of the tensor
+        self._made: frozenset[str] = frozenset()  # by the nodes that were run to give them
         self.samples = operator.length_hint(feeds) or sum(1 for _ in feeds)
         free = shutil.disk_usage(tempfile.gettempdir()).free
         self._most = min(_MOST_DISK, free // _PART_OF_FREE)
@@ -93,7 +99,7 @@ class StagedCapture:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._kept.close()
+        self._go_on_from({}, self._made)
 
     def stage(
         self, names: Sequence[str], progress: Callable[[float], None] = lambda fraction: None
@@ -102,20 +108,23 @@ class StagedCapture:
 
         Raises FeedError naming tensor and sample where one holds NaN or infinity.
         """
-        kept = self._kept
-        nodes = backward_slice(self._graph, names, kept.names)
-        later = self._needed_later(nodes, kept)
+        nodes = backward_slice(self._graph, names, self._kept.keys())
         made = {tensor.name for node in nodes for tensor in node.outputs}
         held = held_values(self._graph, {*names} - made)
+        so_far = self._made | (made - {""})
+        live = self._read_later(so_far)
+        stay = self._staying(live)
+        later = _LiveTensors(live - stay.keys())
+        needed = self._kept.keys() & (later.names.union(names, *map(names_read, nodes)))
         run: Reference | None = None
         sample = -1
         try:
             for sample, feed in enumerate(self._feeds):
-                known = kept.read(sample) if kept.layout else {}
-                if not known:
+                known = {name: self._kept[name].read(sample, name) for name in sorted(needed)}
+                if not self._kept:
                     check_finite(feed, sample)
                 if run is None and made:
-                    wanted = sorted(({*names} | later.names) & made)
+                    wanted = sorted((live | {*names}) & made)
                     run = _part(self._graph, nodes, known, wanted, optimized=self._optimized)
                 given = dict(feed) | known
                 arrays = held | given | (run(given) if run else {})
@@ -123,16 +132,31 @@ class StagedCapture:
                 check_finite(found, sample)
                 yield found
                 if len(later.layout) == sample:
-                    self._keep(later, arrays)
+                    self._keep(later, arrays, {*stay.values()})
                 progress((sample + 1) / max(self.samples, sample + 1))
             if sample < 0:
                 raise FeedError("there are no feeds to calibrate on; give at least one sample")
             if later.layout:
-                self._kept = later
+                self._go_on_from(stay | dict.fromkeys(later.names, later), so_far)
         finally:
-            (kept if self._kept is later else later).close()
+            if later not in self._kept.values():
+                later.close()
 
-    def _keep(self, later: _LiveTensors, arrays: Arrays) -> None:
+    def _go_on_from(self, kept: dict[str, _LiveTensors], made: frozenset[str]) -> None:
+        """Let the next stage begin at `kept`, and close files without any of them."""
+        gone = {*self._kept.values()} - {*kept.values()}
+        self._kept, self._made = kept, made
+        for each in gone:
+            each.close()
+
+    def _staying(self, live: Collection[str]) -> dict[str, _LiveTensors]:
+        """Return those of `live` that stay in the files where they are."""
+        held: dict[_LiveTensors, set[str]] = {}
+        for name in self._kept.keys() & live:
+            held.setdefault(self._kept[name], set()).add(name)
+        return {name: one for one, own in held.items() if one.is_worth(own) for name in own}
+
+    def _keep(self, later: _LiveTensors, arrays: Arrays, beside: Collection[_LiveTensors]) -> None:
         if not all(_is_of_bytes(arrays[name]) for name in later.names):
             later.close()
             return
@@ -142,17 +166,18 @@ class StagedCapture:
             later.close()
             return
         samples = len(later.layout)
-        if later.size * max(self.samples, samples) / samples > self._most:
+        size = later.size * max(self.samples, samples) / samples
+        if size + sum(each.size for each in beside) > self._most:
             later.close()
 
-    def _needed_later(self, nodes: Sequence[gs.Node], kept: _LiveTensors) -> _LiveTensors:
+    def _read_later(self, made: Collection[str]) -> frozenset[str]:
+        """Return what nodes that have not run read of what is `made`."""
         inputs = {tensor.name for tensor in self._graph.inputs}
-        made = kept.made | {t.name for node in nodes for t in node.outputs if t.name}
         read: set[str] = set()
         for node in self._graph.nodes:
             if not any(tensor.name in made for tensor in node.outputs):
                 read |= names_read(node)
-        return _LiveTensors(frozenset((read & made) - inputs), frozenset(made))
+        return frozenset((read & set(made)) - inputs)
 
 
 def _is_of_bytes(value: Any) -> bool:

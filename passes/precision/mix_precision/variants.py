@@ -32,3 +32,7 @@ class Bfloat16Variants:
         exclude = (*self.convert.exclude, *others)
         replace(self.convert, exclude=exclude).run(copy, Context(copy))
         return copy
+
+    def build_alone(self, node: str) -> gs.Graph:
+        """Return `build` of one node."""
+        return self.build((node,))

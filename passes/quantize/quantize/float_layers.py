@@ -6,7 +6,7 @@ rewrite that the rounded one takes, so that its constants stand where those of t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -41,12 +41,23 @@ def take_float_layers(
     graph: gs.Graph, context: Context, floats: gs.Graph, chosen: Collection[str]
 ) -> None:
     """Give the layers of `graph` that are not `chosen` for integers the constants of `floats`."""
-    theirs = {node_key(node): node for node in floats.nodes}
+    layers = [n for n in graph.nodes if n.op in LAYERS and node_key(n) not in chosen]
+    _take_layers(graph, context, floats, layers)
+
+
+def take_rounded_layer(graph: gs.Graph, context: Context, rounded: gs.Graph, chosen: str) -> None:
+    """Give `graph`, whose layers are as before rounding, that called `chosen` of `rounded`."""
+    layers = [n for n in graph.nodes if n.op in LAYERS and node_key(n) == chosen]
+    _take_layers(graph, context, rounded, layers)
+
+
+def _take_layers(
+    graph: gs.Graph, context: Context, source: gs.Graph, layers: Iterable[gs.Node]
+) -> None:
+    theirs = {node_key(node): node for node in source.nodes}
     with context.editing() as edit:
         view = context.view()
-        for layer in graph.nodes:
-            if layer.op not in LAYERS or node_key(layer) in chosen:
-                continue
+        for layer in layers:
             for node in _nodes_with_constants(layer, view):
                 twin = theirs.get(node_key(node))
                 if twin is not None and twin.op == node.op:

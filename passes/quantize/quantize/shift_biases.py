@@ -14,7 +14,7 @@ Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -63,26 +63,31 @@ def float_results(graph: gs.Graph, view: View, chosen: Collection[str]) -> dict[
     }
 
 
+def channel_means(floats: gs.Graph, names: Sequence[str], feeds: Feeds) -> dict[str, HalfMeans]:
+    """Return the means of the channels of those of the tensors `names` that `floats` makes."""
+    made = {tensor.name for node in floats.nodes for tensor in node.outputs}
+    there = [name for name in names if name in made]
+    return _means(stream_tensors(floats, there, _First(feeds, _MOST_FEEDS))) if there else {}
+
+
 def shift_biases(
     graph: gs.Graph,
     context: Context,
-    floats: gs.Graph,
+    wanted: Mapping[str, HalfMeans],
     results: Mapping[int, str],
     feeds: Feeds,
 ) -> dict[str, Array]:
-    """Correct the biases of the layers of `graph`, quantized, towards the means of `floats`.
+    """Correct the biases of the layers of `graph`, quantized, towards the means `wanted`.
 
-    `results`: of the layers before they were quantized, as `float_results` has them. Layers without
-    a bias, or whose result `floats` has not, stay as they are. Returns the others' new biases, by
-    these results.
+    `wanted`: of the float graph, by result. `results`: of the layers before they were quantized, as
+    `float_results` has them. Layers without a bias, or whose result is not `wanted`, stay as they
+    are. Returns the others' new biases, by these results.
     """
     shifted: dict[str, Array] = {}
-    made = {tensor.name for node in floats.nodes for tensor in node.outputs}
-    layers = [layer for layer in _layers(graph, context, results) if layer.float_result in made]
+    layers = [layer for layer in _layers(graph, context, results) if layer.float_result in wanted]
     if not layers:
         return shifted
     few = _First(feeds, _MOST_FEEDS)
-    wanted = _means(stream_tensors(floats, [layer.float_result for layer in layers], few))
     with StagedCapture(graph, few, optimized=False) as actual, context.editing() as edit:
         view = context.view()
         for number, layer in enumerate(layers):
@@ -152,7 +157,7 @@ def _result_scale(node: gs.Node, view: View) -> Array | None:
     return channel_scale(reader.outputs[0] if bound and reader is not None else result, view)
 
 
-def _shifted(layer: IntegerLayer, error: _HalfMeans, view: View) -> Array | None:
+def _shifted(layer: IntegerLayer, error: HalfMeans, view: View) -> Array | None:
     """Return the bias with what lasts of `error` added; None where it stays as it is."""
     integers, scale = (view.constant(tensor) for tensor in layer.dequantize.inputs[:2])
     assert integers is not None
@@ -171,7 +176,7 @@ def _write(layer: IntegerLayer, bias: Array, edit: Edit) -> None:
 
 
 @dataclass
-class _HalfMeans:
+class HalfMeans:
     """Sums of channels [2, M] and their counts [2]: samples go to the halves in turn."""
 
     sums: Array
@@ -190,14 +195,14 @@ class _HalfMeans:
             self.counts[half] += positions
             self.samples += 1
 
-    def over(self, scale: Array | None) -> _HalfMeans:
+    def over(self, scale: Array | None) -> HalfMeans:
         """Return those of channels over `scale` [M], None for 1."""
         sums = self.sums if scale is None else self.sums / scale
-        return _HalfMeans(sums, self.counts, self.samples)
+        return HalfMeans(sums, self.counts, self.samples)
 
-    def minus(self, other: _HalfMeans) -> _HalfMeans:
+    def minus(self, other: HalfMeans) -> HalfMeans:
         """Return the difference to `other`, of the same samples."""
-        return _HalfMeans(self.sums - other.sums, self.counts, self.samples)
+        return HalfMeans(self.sums - other.sums, self.counts, self.samples)
 
     @property
     def mean(self) -> Array:
@@ -212,12 +217,12 @@ class _HalfMeans:
         return lasting_part(*(self.sums / self.counts[:, None])) * self.mean
 
 
-def _means(found: Iterator[Mapping[str, Array]]) -> dict[str, _HalfMeans]:
-    means: dict[str, _HalfMeans] = {}
+def _means(found: Iterator[Mapping[str, Array]]) -> dict[str, HalfMeans]:
+    means: dict[str, HalfMeans] = {}
     for arrays in found:
         for name, array in arrays.items():
             if name not in means:
-                means[name] = _HalfMeans(np.zeros((2, array.shape[1])), np.zeros(2, np.int64))
+                means[name] = HalfMeans(np.zeros((2, array.shape[1])), np.zeros(2, np.int64))
             means[name].add(array)
     return means
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.graph.clone import clone
+from ....ir.core.variables import node_key
+from ....ir.graph.clone import clone_with_types
+from ....ir.graph.types import Types
+from ....ir.ops.shapes.infer import infer_types
+from ...engine.analyses import Analyses
 from ...engine.context import Context, Feeds
 from .calibration.observers import Range
 from .channel_scales.scales import ScaledTensor
-from .float_layers import take_float_layers
+from .float_layers import take_float_layers, take_rounded_layer
 from .insert_pairs import insert_pairs
 from .scheme import QuantizationScheme
-from .shift_biases import float_results, set_biases, shift_biases
+from .shift_biases import HalfMeans, channel_means, float_results, set_biases, shift_biases
 
 Array = np.ndarray[Any, Any]
 
@@ -34,6 +39,12 @@ class Variants(Protocol):
 
     def build(self, chosen: Collection[str], *, corrected: bool = False) -> gs.Graph:
         """Return a copy of the graph that computes as it does with those `chosen`."""
+
+    def build_alone(self, node: str) -> gs.Graph:
+        """Return a graph that computes as that with `node` chosen, as fast as it can be made.
+
+        Constants may be called otherwise.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +70,10 @@ class QuantizedVariants:
     scales: Mapping[str, ScaledTensor] = field(default_factory=dict)
     # Those corrected, of the choices that were judged: fitting takes a run of all layers.
     _biases: dict[frozenset[str], dict[str, Array]] = field(default_factory=dict)
+    # Of what is the same for all choices: the channels of float layers, by name of the result, and
+    # the types of a graph that copies are made of, by its id.
+    _means: dict[str, HalfMeans] = field(default_factory=dict)
+    _types: dict[int, Types] = field(default_factory=dict)
 
     @property
     def reference(self) -> gs.Graph:
@@ -74,8 +89,20 @@ class QuantizedVariants:
 
         `corrected`: with the biases that the result will have, which times do not depend on.
         """
-        copy = clone(self.graph)
-        self.apply(copy, Context(copy), chosen, corrected=corrected)
+        copy, context = self._copy(self.graph)
+        self.apply(copy, context, chosen, corrected=corrected)
+        return copy
+
+    def build_alone(self, node: str) -> gs.Graph:
+        """Return a graph that computes as `build` has it of one node.
+
+        Made of that before rounding: all other layers are as they are there.
+        """
+        if self.floats is None or not self._are_alike:
+            return self.build((node,))
+        copy, context = self._copy(self.floats)
+        take_rounded_layer(copy, context, self.graph, node)
+        self._insert(copy, context, (node,))
         return copy
 
     def apply(
@@ -90,6 +117,17 @@ class QuantizedVariants:
         if self.floats is not None:
             take_float_layers(graph, context, self.floats, chosen)
         results = float_results(graph, context.view(), chosen)
+        self._insert(graph, context, chosen)
+        if not corrected or self.samples is None:
+            return
+        key = frozenset(chosen)
+        if key in self._biases:
+            set_biases(graph, context, results, self._biases[key])
+        else:
+            wanted = self._channel_means(list(results.values()))
+            self._biases[key] = shift_biases(graph, context, wanted, results, self.samples)
+
+    def _insert(self, graph: gs.Graph, context: Context, chosen: Collection[str]) -> None:
         insert_pairs(
             graph,
             context,
@@ -100,10 +138,29 @@ class QuantizedVariants:
             self.steps,
             self.scales,
         )
-        if not corrected or self.samples is None:
-            return
-        key = frozenset(chosen)
-        if key in self._biases:
-            set_biases(graph, context, results, self._biases[key])
-        else:
-            self._biases[key] = shift_biases(graph, context, self.reference, results, self.samples)
+
+    def _copy(self, graph: gs.Graph) -> tuple[gs.Graph, Context]:
+        """Return a copy of `graph`, and a context in which its types are known."""
+        if id(graph) not in self._types:
+            self._types[id(graph)] = infer_types(graph)
+        copy, types = clone_with_types(graph, self._types[id(graph)])
+        return copy, Context(copy, known=Analyses(copy, types))
+
+    @property
+    def _are_alike(self) -> bool:
+        """Whether nodes are called alike with rounded weights and without."""
+        assert self.floats is not None
+        return all(
+            (node_key(a), a.op) == (node_key(b), b.op)
+            for a, b in zip_longest(self.graph.nodes, self.floats.nodes)
+        )
+
+    def _channel_means(self, results: Sequence[str]) -> Mapping[str, HalfMeans]:
+        """Return the means of the channels of `results` in the float graph, as far as it has them.
+
+        The first choice has all layers that any other has: they are looked at once.
+        """
+        assert self.samples is not None
+        missing = [name for name in results if name not in self._means]
+        self._means.update(channel_means(self.reference, missing, self.samples))
+        return self._means

@@ -6,8 +6,9 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto, helper
 
 import planish
-from planish.ir.graph.clone import clone
+from planish.ir.graph.clone import clone, clone_with_types
 from planish.ir.graph.uses import scopes
+from planish.ir.ops.shapes.infer import infer_types
 
 from tests.helpers import conv_batchnorm, graph_of, run_ort
 
@@ -125,3 +126,17 @@ def test_a_chain_of_10_000_nodes():
     copy = clone(gs.Graph(nodes, [tensors[0]], [tensors[-1]]))
     assert len(copy.nodes) == 10_000
     assert copy.nodes[-1].outputs[0] is copy.outputs[0]
+
+
+def test_types_of_a_clone_are_those_inferred_of_it():
+    graph = graph_of(
+        "g (float[N, 3, 8] x) => (float[] y) { a, d = Dropout(x) b = Shape(a) y = Reshape(a, b) }"
+    )
+    types = infer_types(graph)
+    read = [types.of(tensor) for tensor in tensors_of(graph).values()]
+    copy, found = clone_with_types(graph, types)
+    assert serialized(copy) == serialized(graph)
+    inferred = infer_types(copy)
+    tensors = tensors_of(copy).values()
+    assert [found.of(tensor) for tensor in tensors] == read
+    assert [inferred.of(tensor) for tensor in tensors] == read

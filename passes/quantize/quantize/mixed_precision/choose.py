@@ -195,7 +195,7 @@ class MixedPrecision:
         found = {}
         for index, unit in enumerate(layers):
             key = node_key(unit.node)
-            found[key] = evaluator.measure({key}, count).noise
+            found[key] = evaluator.noise_alone(key, count)
             self.context.progress((index + 1) / len(layers))
         return found
 

@@ -93,6 +93,21 @@ class ChoiceEvaluator:
             self._progress()
         return self._found[key]
 
+    def noise_alone(self, node: str, most: int) -> float:
+        """Return the noise of `measure` of `node` alone, on the first `most` feeds.
+
+        Where outputs of floats tell it, metrics are not asked.
+        """
+        run = Reference(self._variants.build_alone(node), optimized=True)
+        totals: dict[str, Accumulator] = {}
+        for index, feed in enumerate(itertools.islice(self._feeds, most)):
+            inputs = self._inputs_of(feed)
+            _take_in(totals, self._float.of(index, inputs), run(inputs))
+        if not totals:
+            return self.measure({node}, most).noise
+        self._progress()
+        return sum(map(_noise, totals.values()))
+
     def _measure(self, chosen: frozenset[str], most: int | None) -> Accuracy:
         run = Reference(self._variants.build(chosen, corrected=most is None), optimized=True)
         totals: dict[str, Accumulator] = {}
@@ -105,19 +120,16 @@ class ChoiceEvaluator:
                 metrics, top1 = self._started()
             found = run(inputs)
             samples += _batch(inputs)
-            for name, a in expected.items():
-                if dtypes.is_float(a.dtype):
-                    totals.setdefault(name, Accumulator(name)).add(a, found[name])
+            _take_in(totals, expected, found)
             metrics.add(feed, given, found)
             top1.add(feed, expected, found)
         results_of_task = metrics.results()
         if not samples:
             raise FeedError("there are no feeds to judge by; give at least one sample")
-        results = [total.result() for total in totals.values()]
         # Where there are no floats, what the metrics lose stands for noise.
-        noise = [float(np.power(10.0, -r.sqnr_db / 10)) for r in results]
+        noise = list(map(_noise, totals.values()))
         return Accuracy(
-            sqnr_db=min((r.sqnr_db for r in results), default=math.nan),
+            sqnr_db=min((t.result().sqnr_db for t in totals.values()), default=math.nan),
             metrics=results_of_task if most is not None else self._users(run, results_of_task),
             top1=top1.results(),
             noise=sum(noise or [r.drop for r in results_of_task]),
@@ -160,6 +172,18 @@ class ChoiceEvaluator:
     def _inputs_of(self, feed: Inputs) -> Inputs:
         labels = self._options.labels
         return {n: a for n, a in feed.items() if n not in labels} if labels else feed
+
+
+def _take_in(totals: dict[str, Accumulator], expected: Arrays, found: Arrays) -> None:
+    """Take in what outputs of floats are and should be."""
+    for name, a in expected.items():
+        if dtypes.is_float(a.dtype):
+            totals.setdefault(name, Accumulator(name)).add(a, found[name])
+
+
+def _noise(total: Accumulator) -> float:
+    """Return noise power over signal power."""
+    return float(np.power(10.0, -total.result().sqnr_db / 10))
 
 
 def _batch(feed: Inputs) -> int:

@@ -30,6 +30,35 @@ def test_a_stage_goes_on_from_the_one_before(monkeypatch):
     assert len(ran) == 5 + 4  # the last layer's rounded self gives nothing that is looked at
 
 
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        (["a b", "c", "d", "q", "e", "y"], [["a", "b"], ["c"], ["d"], ["q"], ["e"], []]),
+        # Most of the first file is `q`, which nobody reads any more: `a` goes along.
+        (["a q", "e", "y"], [["a", "q"], ["a", "e"], []]),
+    ],
+)
+def test_what_is_kept_is_written_once(ends, expected, monkeypatch):
+    text = """g (float[2, 4, 4, 4] x) => (float[] y) {
+        a = Relu(x) b = Neg(x) c = Exp(b) d = Tanh(c)
+        q = Concat<axis = 1>(d, d, d, d, d, d, d, d) e = ReduceSum(q) y = Add(e, a) }"""
+    graph, written = graph_of(text), []
+    write = staged_capture._LiveTensors.write
+
+    def remember(kept, arrays):
+        written.append(sorted(kept.names))
+        write(kept, arrays)
+
+    monkeypatch.setattr(staged_capture._LiveTensors, "write", remember)
+    x = np.random.default_rng(0).standard_normal((2, 4, 4, 4)).astype(np.float32)
+    with staged_capture.StagedCapture(graph, [{"x": x}, {"x": -x}]) as capture:
+        found = [list(capture.stage(names.split())) for names in ends]
+    assert written[::2] == written[1::2] == expected
+    for values, last in zip((x, -x), found[-1], strict=True):
+        y = np.maximum(values, 0) + 8 * np.tanh(np.exp(-values)).sum()
+        np.testing.assert_allclose(last["y"], y.reshape(values.shape), rtol=1e-5)
+
+
 def test_a_full_disk_costs_time_alone(monkeypatch):
     graph = graph_of(TEXT, weights())
     usual = _weights_of(run(graph, "round-adaptively", feeds_of()).graph)

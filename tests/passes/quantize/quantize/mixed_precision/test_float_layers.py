@@ -8,7 +8,9 @@ import onnx_graphsurgeon as gs
 import pytest
 
 import planish
+from planish.ir.run.reference import Reference
 from planish.passes.engine.float_layers import FloatLayers, LayerWeights
+from planish.passes.quantize.quantize.variants import QuantizedVariants
 
 from tests.helpers import graph_of
 from tests.passes.quantize.quantize.mixed_precision.test_bounds import (
@@ -81,6 +83,24 @@ def test_layers_on_integers_are_rounded_as_without_the_others():
     assert a
     for name in a:
         np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_a_layer_alone_is_that_of_the_choice_of_one(monkeypatch):
+    """What is made of the floats, for the noise of one layer, computes as what all are made of."""
+    compared = []
+    usual = QuantizedVariants.build_alone
+
+    def both(variants, node):
+        found, wanted = usual(variants, node), variants.build((node,))
+        assert any(n.op == "QuantizeLinear" for n in found.nodes)
+        a, b = (Reference(graph)(FEEDS[0]) for graph in (found, wanted))
+        compared.extend(np.array_equal(a[name], b[name]) for name in b)
+        return found
+
+    monkeypatch.setattr(QuantizedVariants, "build_alone", both)
+    run(network(), "round-adaptively,quantize{measure=false}")
+    assert len(compared) > 2
+    assert all(compared)
 
 
 @pytest.mark.parametrize(
