@@ -45,6 +45,7 @@ COMMANDS = (
     "backends",
     "bisect",
     "reduce",
+    "search",
 )
 
 

@@ -1,1 +1,1 @@
-"""What people look at models with: each tool works on graphs and on what runs have told."""
+"""What people work on models with, over passes and backends: each tool is a room."""

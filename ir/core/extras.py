@@ -6,6 +6,7 @@ import importlib.metadata
 
 # By the module that is imported; others are installed under their own name.
 _EXTRAS = {
+    "scipy": "search",
     "torch": "torch",
     "onnxscript": "torch",
     "onnx_ir": "torch",

@@ -28,7 +28,7 @@ def literals():
     asked = {part for message in MESSAGES for part in _fragments(message)}
     sources = [
         path.read_text(encoding="utf-8")
-        for floor in ("ir", "passes", "backends", "cli")
+        for floor in ("ir", "passes", "backends", "tools", "cli")
         for path in sorted((ROOT / floor).rglob("*.py"))
     ]
     joined = map(_joined, sources)

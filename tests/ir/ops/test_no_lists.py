@@ -21,7 +21,7 @@ from planish.ir.ops.traits.schemas import operators
 from planish.passes.quantize.quantize_weights.linear_weights import WeightedOp
 
 ROOT = Path(planish.__file__).parent
-FLOORS = ("ir", "passes", "backends", "cli")
+FLOORS = ("ir", "passes", "backends", "tools", "cli")
 FEWEST = 3
 _LISTS = {ast.Set, ast.Tuple, ast.List, ast.Dict, ast.MatchOr}
 # By the name of the file, which may move.

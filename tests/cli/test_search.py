@@ -1,0 +1,122 @@
+"""`planish search` as a user calls it: found, out of reach, ended and gone on with, refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import planish
+from planish.cli import search as command
+from planish.tools.search import clock
+
+from tests.cli.common import assert_refused
+from tests.cli.test_json import documented, keys
+from tests.helpers import model_using
+from tests.tools.in_process import InProcess, briefly
+
+pytest.importorskip("scipy", reason="the integer programme is SciPy's")
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch, brief_bench):
+    """Return a small network and its samples; tasks run in this process, and measure briefly."""
+    monkeypatch.setattr(command, "LocalProcesses", InProcess)
+    monkeypatch.setattr(clock, "bench", briefly)
+    monkeypatch.chdir(tmp_path)
+    weights = {
+        name: (RNG.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        for name, shape in (("u", (16, 3, 3, 3)), ("v", (16, 16, 3, 3)), ("w", (4, 16)))
+    }
+    body = """a = Conv <pads=[1,1,1,1]> (x, u) b = Relu(a)
+        c = Conv <pads=[1,1,1,1]> (b, v) d = Relu(c)
+        p = GlobalAveragePool(d) f = Flatten(p) y = Gemm <transB=1> (f, w)"""
+    model = model_using(weights, body, "float[1, 3, 8, 8] x")
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    np.savez(tmp_path / "feeds.npz", x=RNG.standard_normal((12, 3, 8, 8)).astype(np.float32))
+    return ["search", "model.onnx", "-o", "small.onnx", "--feeds", "feeds.npz", "--threads", 1]
+
+
+def test_the_same_again_from_the_journal_and_from_the_pipeline(call, files, tmp_path):
+    code, shown, _ = call(*files, "--max-drop", "50%", "--speedup", "0.1x", "--json")
+    told = json.loads(shown)
+    assert code == 0
+    plain = {**told, "sites": None, "versions": None}  # else keys are names
+    plain["points"] = [{**point, "sites": None} for point in told["points"]]
+    assert set(keys(plain)) - documented("search") - documented("compare") == set()
+    best = told["points"][told["best"]]
+    assert told["misses"] == {} == best["misses"]
+    found = (tmp_path / "small.onnx").read_bytes()
+    assert len(found) == best["bytes"]
+    assert json.loads((tmp_path / "small.search" / "front.json").read_text()) == told
+    (tmp_path / "small.onnx").unlink()
+    _, shown, _ = call(*files, "--max-drop", "50%", "--speedup", "0.1x", "--json")
+    assert json.loads(shown)["points"] == told["points"]
+    assert (tmp_path / "small.onnx").read_bytes() == found
+
+
+def test_a_search_that_is_ended_goes_on_to_the_same_bytes(call, files, tmp_path, monkeypatch):
+    asked = (*files, "--max-drop", "1%", "--speedup", "50x", "--json")
+    assert call(*asked)[0] == 3
+    folder = tmp_path / "small.search"
+    whole = json.loads((folder / "front.json").read_text())
+    # As a kill leaves it: the journal ends somewhere, in the middle of a line.
+    lines = (folder / "journal.jsonl").read_bytes()
+    (folder / "journal.jsonl").write_bytes(lines[: len(lines) // 2])
+    counts = []
+    monkeypatch.setattr(command, "LocalProcesses", lambda: counts.append(InProcess()) or counts[0])
+    assert call(*asked)[0] == 3
+    assert 0 < counts[0].count < len(lines.splitlines())
+    again = json.loads((folder / "front.json").read_text())
+    same = [(p["pipeline"], p["bytes"]) for p in whole["points"]]
+    assert [(p["pipeline"], p["bytes"]) for p in again["points"]][: len(same)] == same[
+        : len(again["points"])
+    ]
+
+
+def test_ctrl_c_keeps_the_best_so_far(call, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "LocalProcesses", lambda: InProcess(most=5))
+    code, _, told = call(*files, "--max-drop", "1%")
+    assert code == 130
+    assert "the same command goes on from here" in told
+    assert planish.load(tmp_path / "small.onnx").nodes
+
+
+def test_out_of_reach_says_which_bound_and_what_there_is(call, files):
+    code, _, told = call(*files, "--max-drop", "1%", "--speedup", "1000x")
+    assert code == 3
+    assert "speedup" in told
+    assert "1000x asked" in told
+    assert "within max-drop" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], ["nothing bounds the search", "--max-drop 1%"]),
+        (["--speedup", "fast"], ["--speedup is 'fast'", "`3x`"]),
+        (["--speedup", "0"], ["speedup is 0.0"]),
+        (["--size", "4XB", "--max-drop", "1%"], ["--size scales images"]),
+        (["--max-size", "4XB"], ["--max-size is '4XB'", "`4MB`"]),
+        (["--speedup", "2", "--time", "soon"], ["--time is 'soon'", "`20min`"]),
+        (["--max-drop", "150%"], ["max-drop is 1.5"]),
+        (["--max-drop", "1%", "--labels", "l"], ["l"]),
+    ],
+)
+def test_refused(call, files, options, words, tmp_path):
+    assert_refused(call(*files, *options), *words)
+    assert not (tmp_path / "small.onnx").exists()
+
+
+def test_without_samples_there_is_nothing_to_learn_from(call, files):
+    at = files.index("--feeds")
+    words = [*files[:at], *files[at + 2 :], "--speedup", "2"]
+    assert_refused(call(*words), "learns from real samples", "--feeds")
+
+
+def test_size_in_bytes_is_a_bound(call, files, tmp_path):
+    code, shown, _ = call(*files, "--size", "9kB", "--max-drop", "90%", "--json")
+    assert json.loads(shown)["budget"]["size"] == 9000
+    assert code == (3 if json.loads(shown)["misses"] else 0)

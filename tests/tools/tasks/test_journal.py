@@ -1,0 +1,104 @@
+"""The journal: what was done is not done again, whatever ended the process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from planish.ir.core.errors import SaveError
+from planish.tools.tasks.journal import TaskJournal
+from planish.tools.tasks.processes import LocalProcesses
+from planish.tools.tasks.task import Outcome, Task, TaskError, named_files
+
+
+class Counting:
+    """An executor in this process: a task gives its option, and writes it to a file."""
+
+    def __init__(self, fail_at=None):
+        self.done = []
+        self.fail_at = fail_at
+
+    def run(self, tasks, folders):
+        for place, (task, folder) in enumerate(zip(tasks, folders, strict=True)):
+            value = task.options["value"]
+            if value == self.fail_at:
+                raise KeyboardInterrupt
+            self.done.append(value)
+            (folder / "out").write_text(str(value))
+            yield place, Outcome(value=value, files=named_files(folder), seconds=1.0)
+
+
+def tasks(*values):
+    return [Task(function="m:f", options={"value": value}) for value in values]
+
+
+def test_what_was_done_is_there_after_an_interrupt(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        TaskJournal(tmp_path, Counting(fail_at=3), {}).run(tasks(1, 2, 3))
+    later = Counting()
+    found = TaskJournal(tmp_path, later, {}).run(tasks(1, 2, 3, 3))
+    assert later.done == [3]
+    assert [outcome.value for outcome in found] == [1, 2, 3, 3]
+    assert [outcome.files["out"].read_text() for outcome in found] == ["1", "2", "3", "3"]
+
+
+def test_a_line_that_was_cut_off_is_done_again(tmp_path):
+    TaskJournal(tmp_path, Counting(), {}).run(tasks(1, 2))
+    lines = tmp_path / "journal.jsonl"
+    lines.write_bytes(lines.read_bytes()[:-9])
+    later = Counting()
+    journal = TaskJournal(tmp_path, later, {})
+    journal.run(tasks(1, 2))
+    assert later.done == [2]
+    assert [json.loads(line)["value"] for line in lines.read_text().splitlines()] == [1, 2]
+
+
+def test_other_files_options_or_versions_are_other_tasks(tmp_path):
+    given = tmp_path / "given"
+    given.write_text("a")
+    task = Task(function="m:f", options={"value": 1}, files={"given": given})
+    journal = TaskJournal(tmp_path / "j", executor := Counting(), {"planish": "1"})
+    journal.run([task])
+    given.write_text("bb")
+    journal.run([task])
+    TaskJournal(tmp_path / "j", executor, {"planish": "2"}).run([task])
+    assert executor.done == [1, 1, 1]
+
+
+def test_time_spent_goes_on_from_where_it_stood(tmp_path):
+    journal = TaskJournal(tmp_path, Counting(), {})
+    journal.run(tasks(1))
+    spent = journal.spent
+    again = TaskJournal(tmp_path, Counting(), {})
+    assert again.spent == 0  # nothing of it was asked for yet
+    again.run(tasks(1))
+    assert again.spent == spent
+    again.run(tasks(2))
+    assert again.spent >= spent
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaveError, match="cannot use the folder"):
+        TaskJournal(tmp_path / "file" / "in", Counting(), {})
+
+
+def test_a_process_of_its_own_and_what_it_raises(tmp_path):
+    good = Task(
+        function="planish.tools.search.build:build",
+        options={"pipeline": "nonsense"},
+        files={"model": Path(__file__)},
+    )
+    crash = Task(function="sys:exit", options={})
+    missing = Task(function="planish.tools.search.build:nothing", options={})
+    folders = [tmp_path / str(i) for i in range(3)]
+    for folder in folders:
+        folder.mkdir()
+    found = dict(LocalProcesses(2).run([good, missing, crash], folders))
+    assert "unknown pass 'nonsense'" in found[0].error
+    assert "nothing" in found[1].error
+    assert "its process ended" in found[2].error
+    with pytest.raises(TaskError, match="its process ended"):
+        found[2].require()
