@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.ops.quantization.nodes import is_quantizer, quantizes_or_back
+from ....ir.ops.traits import operators_with
 from ..graph.groups import FusionGroup
 from ..graph.quantized import TensorQuantization, quantization_of
 from ..spec.chain import (
@@ -26,6 +27,8 @@ from .blocked import BlockedProgram
 from .lookups import byte_function
 from .requantize import ChainOperand, requantized
 from .value import batch_of
+
+_COMMUTATIVE = operators_with(lambda traits: traits.commutative)
 
 
 class EpilogueBuilder:
@@ -110,6 +113,9 @@ class EpilogueBuilder:
         self, op: str, inputs: tuple[ChainInput, ...], attrs: tuple[tuple[str, Any], ...] = ()
     ) -> None:
         assert "_built" not in self.__dict__
+        if op in _COMMUTATIVE and len(inputs) == 2:
+            # Residuals come first or second in a file; layers that differ in that share a kernel.
+            inputs = tuple(sorted(inputs, key=_rank))
         self._steps.append(ChainStep(op, inputs, attrs))
 
     def _add(self, operand: ChainOperand) -> OperandInput:
@@ -161,6 +167,15 @@ class EpilogueBuilder:
         value = self._program.repacked(tensor, self._layout)
         single = batch_of(value.shape[0]) == 1 and batch_of(self._images) != 1
         return self._add(ChainOperand(expr=value.expr, spec=value.spec(single=single)))
+
+
+def _rank(source: ChainInput) -> tuple[int, float]:
+    """Return where an input of a step stands among those whose order makes no difference."""
+    if isinstance(source, StepInput):
+        return 0, -source.step
+    if isinstance(source, OperandInput):
+        return 1, source.position
+    return 2, 0.0
 
 
 def layout_of_operands(program: BlockedProgram, group: FusionGroup, shape: Any) -> Layout | None:

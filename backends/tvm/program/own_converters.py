@@ -18,7 +18,7 @@ from ....ir.graph.view import View
 from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.opsets import has_attribute
 from ....ir.ops.traits import attribute
-from ..spec.scalars import SCALARS
+from ..spec.scalars import SCALARS, written_out
 from .value import dtype_of, shape_of, size_of
 
 # What kernels compute in: halves are widened before.
@@ -143,7 +143,9 @@ def _by_element(builder: Any, op: str, x: Any, attrs: dict[str, float]) -> Any:
 
     def computed(tensor: Any) -> Any:
         return te.compute(
-            tensor.shape, lambda *at: SCALARS[op]([tensor(*at)], attrs), name=op.lower()
+            tensor.shape,
+            lambda *at: SCALARS[op]([tensor(*at)], attrs, written_out),
+            name=op.lower(),
         )
 
     return builder.emit_te(computed, x, primfunc_name_hint=op.lower())

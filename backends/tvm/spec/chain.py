@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from .layout import BufferSpec
 from .lookup import Words, as_number, looked_up
-from .scalars import SCALARS, quantized_bits
+from .scalars import SCALARS, holds_of, quantized_bits
 
 # A byte's successor in a table of 256, of what QuantizeLinear makes of the first input.
 LOOKUP = "Lookup"
@@ -81,9 +81,8 @@ class ElementwiseChain:
 
         `as_bits`: an int32 whose low byte is what the last step, which quantizes, gives.
 
-        Most steps write their argument down several times, so that of several, one behind the
-        other, the expression would grow without end: `hold` computes what a step before the last
-        gives, and returns where it is.
+        `hold` computes what a step before the last gives, or reads several times, and returns where
+        it is (`scalars`).
         """
         from tvm import tirx
 
@@ -107,7 +106,9 @@ class ElementwiseChain:
                 word = looked_up(operands.words(table.position), at)
                 return word if bits else as_number(word, signed=bool(attrs["signed"]))
             inputs = [of(source) for source in step.inputs]
-            return quantized_bits(inputs[0], attrs) if bits else SCALARS[step.op](inputs, attrs)
+            if bits:
+                return quantized_bits(inputs[0], attrs)
+            return SCALARS[step.op](inputs, attrs, hold)
 
         for left, step in reversed(list(enumerate(reversed(self.steps)))):
             values.append(hold(result(step, False)) if left else result(step, as_bits))
@@ -115,8 +116,13 @@ class ElementwiseChain:
 
     @property
     def held(self) -> int:
-        """How many results `hold` is asked to keep: those of all steps but the last."""
-        return max(0, len(self.steps) - 1)
+        """How many numbers `hold` is asked to keep at most."""
+        inside = sum(
+            holds_of(step.op, len(step.inputs), step.attrs)
+            for step in self.steps
+            if step.op != LOOKUP
+        )
+        return inside + max(0, len(self.steps) - 1)
 
     def then(self, step: ChainStep, *specs: BufferSpec) -> ElementwiseChain:
         """Return the chain with one more step, and its new operands."""

@@ -10,15 +10,17 @@ import pytest
 import planish
 from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.compile.build import scheduled
+from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
+from planish.backends.tvm.spec.scalars import SCALARS
 
 from tests.helpers import model_using, relative_error, run_ort
 
 pytest.importorskip("tvm")
 import tvm_ffi
-from tvm import ir
+from tvm import ir, tirx
 
 WEIGHTS = {"w": np.random.default_rng(0).standard_normal((8, 4, 3, 3)).astype(np.float32)}
 OPS = ("Sigmoid", "Tanh", "Elu", "Sigmoid")
@@ -50,6 +52,37 @@ def test_code_grows_with_the_operators_alone(inputs) -> None:
     two, three, four = (expressions(chain(inputs, count)) for count in (2, 3, 4))
     assert three - two < two
     assert four - three < two
+
+
+@pytest.mark.parametrize("op", ["Celu", "Elu", "Erf", "Gelu", "Selu", "Sigmoid", "Tanh"])
+def test_an_operator_is_as_long_as_its_series(op) -> None:
+    """What is read several times is held: an exponential reads its argument twenty times."""
+    size = 0
+
+    def count(expr) -> None:
+        nonlocal size
+        found: list[None] = []
+        tvm_ffi.structural_walk(expr, (ir.Expr, lambda _: found.append(None)))
+        size += len(found)
+
+    def hold(expr):
+        count(expr)
+        return tirx.Var("held", "float32")
+
+    count(SCALARS[op]([tirx.Var("x", "float32")], {}, hold))
+    assert size < 150
+
+
+def test_the_order_of_a_sum_makes_no_other_kernel() -> None:
+    weights = {"w": np.random.default_rng(0).standard_normal((8, 8, 1, 1)).astype(np.float32)}
+    body = """a = Conv (x, w) b = Conv (a, w) c = Add (b, a) d = Relu (c)
+              e = Conv (d, w) f = Add (a, e) g = Relu (f)
+              y = MaxPool <kernel_shape = [3, 3]> (g)"""
+    model = planish.load(model_using(weights, body, "float[1, 8, 9, 9] x"))
+    lowered = lower_graph(BlockedEmitter(prepare(model), MACHINES["avx2"]))
+    convolutions = [op for op in lowered.kernels if isinstance(op, Convolution)]
+    assert len(convolutions) == 2
+    assert sum(isinstance(call.op, Convolution) for call in lowered.calls) == 3
 
 
 @pytest.mark.parametrize("inputs", LAYERS)
