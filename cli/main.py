@@ -41,6 +41,7 @@ COMMANDS = (
     "diff",
     "inspect",
     "explain_int8",
+    "report",
     "passes",
     "backends",
     "bisect",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import onnx_graphsurgeon as gs
 import typer
@@ -15,8 +16,10 @@ from ..ir.core.share import share
 from ..ir.graph.inline import inline_fused
 from ..ir.graph.uses import scopes
 from ..ir.metrics.choose import AUTO
+from ..passes.engine.context import Feeds
 from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
+from ..tools.report.build import GivenModel, Measuring, run_report
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import ModelJob, jobs_of, size_on_disk, tell_left_out, write
 from .given import Drawn, given_for, warn_unread
@@ -33,7 +36,8 @@ from .options import (
     SeedOption,
     StrictOption,
 )
-from .show.console import err, teller
+from .reporting import ReportOption, how_made, measuring, require_report, write_told
+from .show.console import err, tell, teller
 from .show.graph_size import size_of
 from .show.models_json import models_json
 from .show.optimized import OptimizedModel, optimized_json, show_optimized
@@ -80,6 +84,7 @@ def optimize(
         bool, typer.Option("--signed-zeros", help="Tell 0.0 and -0.0 apart, as 1 / x does.")
     ] = False,
     strict: StrictOption = False,
+    report: ReportOption = None,
     input_shape: InputShapeOption = None,
     mutable_initializers: MutableOption = False,
     seed: SeedOption = 0,
@@ -94,6 +99,7 @@ def optimize(
     )
     require_target(target)
     jobs = jobs_of(models, output)
+    require_report(report, len(jobs))
     shows = _is_main_process()
     with models_json(shown=as_json and shows) as found:
         for job in jobs:
@@ -126,9 +132,12 @@ def optimize(
                 demand_verified(result)
             run = _written(job, graph, result, portable, drawn)
             tell_left_out(job, teller(as_json=as_json))
-            found.append(optimized_json(run))
+            told = optimized_json(run)
+            found.append(told)
             if not as_json:
                 show_optimized(run, why=why, drawn=data is None)
+            if report is not None:
+                _report(report, graph, run, told, data, labels or (), target)
 
 
 def _written(
@@ -153,6 +162,26 @@ def _written(
         bytes_after=size_on_disk(job.written),
         nodes=sum(1 for scope in scopes(result.graph) for _ in scope.nodes),
     )
+
+
+def _report(
+    path: Path,
+    graph: gs.Graph,
+    run: OptimizedModel,
+    told: dict[str, Any],
+    data: Feeds | None,
+    labels: Sequence[str],
+    target: str,
+) -> None:
+    """Write the report of one model."""
+    before = GivenModel(graph=graph, file=str(run.model), bytes=run.bytes_before)
+    written = run.model if run.output is None else run.output
+    after = GivenModel(graph=run.result.graph, file=str(written), bytes=run.bytes_after)
+    with measuring(Measuring(target=target)) as options:
+        made = run_report(
+            before, after, told, made=how_made(), feeds=data, labels=labels, measuring=options
+        )
+    write_told(made, path, tell)
 
 
 def _is_main_process() -> bool:

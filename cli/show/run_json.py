@@ -64,6 +64,7 @@ def _pass(record: PassRecord) -> dict[str, Any]:
         "nodes_after": record.nodes_after,
         "error": record.error,
         "remarks": list(record.remarks),
+        "touched": list(record.touched),
         "declined": [asdict(decline) for decline in record.declined],
         "undone": record.undone,
     }

@@ -19,6 +19,7 @@ _EXTRAS = {
     "platformdirs": "tvm",
     "ncnn": "ncnn",
     "openvino": "openvino",
+    "jinja2": "report",
     "matplotlib": "plots",
     "mlperf_loadgen": "mlperf",
 }

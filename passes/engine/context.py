@@ -12,7 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.errors import PassError, in_words
-from ...ir.core.variables import label
+from ...ir.core.variables import label, node_key
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType, Types
 from ...ir.graph.uses import Uses
@@ -266,6 +266,11 @@ class Context:
     def edits(self) -> int:
         """Number of edits made so far."""
         return sum(edit.count for edit in self._edits)
+
+    @property
+    def edited_names(self) -> frozenset[str]:
+        """What the nodes are called that were added, or made to read other tensors."""
+        return frozenset(node_key(node) for edit in self._edits for node in edit.edited.values())
 
     @property
     def exhausted(self) -> bool:

@@ -69,6 +69,8 @@ class PassRecord(Shown):
     - `undone`: why the run went back to the graph before the pass, which then has no edits; empty
       where it did not.
     - `quality`: what the pass measured of the graph that it leaves.
+    - `touched`: the names of nodes that it removed, added or changed; a nameless one has that of
+      its first output.
     """
 
     name: str
@@ -84,6 +86,7 @@ class PassRecord(Shown):
     failures: tuple[Failure, ...] = ()
     undone: str = ""
     quality: MeasuredQuality = field(default_factory=MeasuredQuality)
+    touched: tuple[str, ...] = ()
 
     def _summary(self) -> Summary:
         parts = [counted(self.edits, "edit"), f"{self.nodes_before} -> {self.nodes_after} nodes"]

@@ -28,7 +28,7 @@ def attribute_changes(
         if isinstance(one, gs.Graph) and isinstance(two, gs.Graph):
             continue
         if attribute_key(_plain(one)) != attribute_key(_plain(two)):
-            changes.append(AttributeChange(name, _shown(one), _shown(two)))
+            changes.append(AttributeChange(name, shown_attribute(one), shown_attribute(two)))
     return tuple(changes)
 
 
@@ -115,13 +115,13 @@ def _plain(value: object) -> object:
     return value.values if isinstance(value, gs.Constant) else value
 
 
-def _shown(value: object) -> object:
-    """Return an attribute as JSON has it."""
+def shown_attribute(value: object) -> object:
+    """Return an attribute as JSON has it; a long one by type and size alone."""
     value = _plain(value)
     if isinstance(value, np.ndarray):
         if value.size > _MOST_ELEMENTS:
             return f"{type_name(value.dtype)}{list(value.shape)}"
         return value.tolist()
     if isinstance(value, list | tuple):
-        return [_shown(each) for each in value]
+        return [shown_attribute(each) for each in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

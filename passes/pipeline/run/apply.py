@@ -17,10 +17,14 @@ from .state import GraphState
 
 @dataclass(frozen=True)
 class Applied:
-    """What a pass did: the number of its edits, and whether some may have been made by hand."""
+    """What a pass did: the number of its edits, and whether some may have been made by hand.
+
+    `touched`: the names of nodes that it removed, added or changed, in order.
+    """
 
     edits: int
     by_hand: bool
+    touched: tuple[str, ...] = ()
 
 
 def apply_pass(item: Pass, state: GraphState, context: Context) -> Applied:
@@ -32,12 +36,14 @@ def apply_pass(item: Pass, state: GraphState, context: Context) -> Applied:
     if _finds_nothing(item, state):
         return Applied(0, by_hand=False)
     if not may_edit_by_hand(type(item)):
+        names = state.names
         found = _run(item, state.graph, context)
         if found is not None:
             state.take(found)
         elif context.changed:
-            state.forget_ops()
-        return Applied(context.edits, by_hand=False)
+            state.forget_nodes()
+        touched = _touched(names, state, context) if context.edits else ()
+        return Applied(context.edits, by_hand=False, touched=touched)
     if context.limit == 0:  # a script knows no limit: it is run as a whole or not at all
         return Applied(0, by_hand=False)
     return _watched(item, state, context)
@@ -66,10 +72,15 @@ def may_edit_by_hand(kind: type[Pass]) -> bool:
 
 
 def _watched(item: Pass, state: GraphState, context: Context) -> Applied:
-    marks, types = fingerprint(state.graph), state.analyses.types
+    marks, types, names = fingerprint(state.graph), state.analyses.types, state.names
     found = _run(item, state.graph, context)
     graph: gs.Graph = state.graph if found is None else found
     edits = context.edits or count_changes(marks, fingerprint(graph))
     # What was made by hand no index has seen.
     state.take(graph, types if found is None and not edits else None)
-    return Applied(edits, by_hand=True)
+    return Applied(edits, by_hand=True, touched=_touched(names, state, context) if edits else ())
+
+
+def _touched(names: frozenset[str], state: GraphState, context: Context) -> tuple[str, ...]:
+    """Return what is called otherwise than before, and what was edited under its name."""
+    return tuple(sorted((names ^ state.names) | (context.edited_names & state.names)))

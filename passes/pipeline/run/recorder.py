@@ -99,6 +99,7 @@ class Recorder:
                 error=None,
                 undone=reason if self.records[at].edits else "",
                 quality=MeasuredQuality(),
+                touched=(),
             )
         told = (f"undone with it: {', '.join(names)}",) if names else ()
         own = self.records[last]
@@ -110,6 +111,7 @@ class Recorder:
             error=None,
             undone=reason if own.edits else "",
             quality=MeasuredQuality(),
+            touched=(),
             remarks=own.remarks + told,
         )
         del self.edited[mark.edited :]

@@ -23,7 +23,7 @@ from ...engine.float_layers import FloatLayers
 from ...engine.records import PassRecord, Result
 from ..attempt import Attempt, Item, members
 from ..repeat import Repeat
-from .apply import apply_pass
+from .apply import Applied, apply_pass
 from .asked_metric import asked_metric, judged_as_asked
 from .checkpoint import Checkpoints
 from .checks import check_left
@@ -306,7 +306,8 @@ class Run:
         watched = not self._passes[index].is_exact and context.limit != 0
         computed = computed_operands(context) if watched else set()
         started = time.perf_counter()
-        edits = self._apply(index, context)
+        applied = self._apply(index, context)
+        edits = applied.edits
         seconds = time.perf_counter() - started
         failures = self._rollback.sites(index, context)
         if context.changed and not edits:  # what counts as no edit, such as a function put back
@@ -327,6 +328,7 @@ class Run:
             remarks=context.remarks + told,
             failures=failures,
             quality=context.quality,
+            touched=applied.touched,
         )
 
     def _context(self, index: int) -> Context:
@@ -348,8 +350,8 @@ class Run:
             contradiction=self._contradiction,
         )
 
-    def _apply(self, index: int, context: Context) -> int:
-        """Run pass `index`, check the graph that it leaves, and return the number of edits."""
+    def _apply(self, index: int, context: Context) -> Applied:
+        """Run pass `index`, check the graph that it leaves, and return what it did."""
         try:
             # Inferred before the pass, since it may change the graph before it asks.
             types = self._state.analyses.types
@@ -361,7 +363,7 @@ class Run:
             of_pass.contradiction = self._contradiction()
             of_pass.error = of_pass.error.with_message(str(of_pass.error), node=context.blamed)
             raise of_pass from error
-        return applied.edits
+        return applied
 
     def _after_edits(self, index: int) -> float | None:
         """Verify what pass `index` has left, and dump it; return the error that was measured."""

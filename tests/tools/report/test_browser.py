@@ -1,0 +1,185 @@
+"""The page in a browser: opened, searched, clicked through, and nothing on the console.
+
+Needs Playwright (the extra `browser`) and a Chromium: Debian's `chromium`, or Playwright's own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from tests.tools.report.conftest import EVIL
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="Playwright is missing: pip install 'planish[browser]'"
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.slow  # a second to start a browser, and one or two a page
+
+# The sum of all layout shifts, those without a person's doing.
+_SHIFTS = """() => new Promise((done) => {
+    let sum = 0;
+    new PerformanceObserver((list) => list.getEntries().forEach((e) => { sum += e.value; }))
+        .observe({ type: "layout-shift", buffered: true });
+    setTimeout(() => done(sum), 150);
+})"""
+# The least contrast of a node's text on its node.
+_CONTRAST = """() => {
+    const light = (text) => {
+        const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map((v) => v / 255)
+            .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const found = [...document.querySelectorAll("g.node")].map((node) => {
+        const fill = (selector) => light(getComputedStyle(node.querySelector(selector)).fill);
+        const [low, high] = [fill("rect"), fill("text.op")].sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05);
+    });
+    return Math.min(...found);
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        try:
+            found = started.chromium.launch(
+                executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else []
+            )
+        except playwright.Error as error:
+            pytest.skip(f"no Chromium starts: {str(error).splitlines()[0]}")
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    """Return a function that opens a page of so much HTML; complaints fail the test."""
+    complaints = []
+    contexts = []
+
+    def opened(text, **options):
+        path = tmp_path / "report.html"
+        path.write_text(text, encoding="utf-8")
+        context = browser.new_context(**options)
+        contexts.append(context)
+        found = context.new_page()
+        found.on("console", lambda message: complaints.append(message.text))
+        found.on("pageerror", lambda error: complaints.append(str(error)))
+        found.on("requestfailed", lambda request: complaints.append(request.url))
+        found.on(
+            "request",
+            lambda request: (
+                request.url.startswith(("file:", "data:")) or complaints.append(request.url)
+            ),
+        )
+        found.goto(path.as_uri())
+        return found
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def test_a_node_leads_to_what_it_came_from(open_page, html):
+    page = open_page(html)
+    page.click("#tab-graph")
+    page.locator("#graph-1 g.node.group").click()
+    details = page.locator("#details")
+    assert "ConvRelu" in details.locator("h3").inner_text()
+    assert "BatchNormalization norm" in details.inner_text()
+    assert "fold-batchnorm" in details.inner_text()
+    assert page.locator("#graph-0 g.node.selected").get_attribute("id") == "g0-group-0"
+    page.click("#details >> text=fold-batchnorm")
+    assert page.locator("#panel-passes").is_visible()
+    assert "fold-batchnorm" in page.evaluate("document.activeElement.textContent")
+
+
+def test_groups_open_and_close(open_page, html):
+    page = open_page(html)
+    page.click("#tab-graph")
+    before = page.locator("#graph-0 g.node")
+    assert before.count() == 5  # input, group, two nodes, output
+    page.click("#expand")
+    assert before.count() == 7
+    assert page.locator("#graph-0 rect.hull").count() == 1
+    page.locator("#graph-0 g.toggle").click()
+    assert before.count() == 5
+    page.click("#collapse")
+    assert page.locator("#graph-1 g.node").count() == 5
+
+
+def test_search_finds_by_name_and_operator_and_takes_names_for_names(open_page, html):
+    page = open_page(html)
+    title = page.title()
+    page.keyboard.press("/")
+    page.keyboard.type("sigmoid script")
+    assert page.locator("#found [role=option]").count() == 2
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert EVIL[:20] in page.locator("#details .name").inner_text()
+    assert page.locator("img").count() == 0
+    assert page.title() == title
+
+
+def test_the_table_sorts_and_leads_to_the_graph(open_page, html):
+    page = open_page(html)
+    page.click("#tab-layers")
+    page.click("#layer-head >> text=MACs")
+    first = page.locator("#layer-body tr:not(.spacer)").first
+    assert "Conv" in first.inner_text()
+    assert page.locator("th[aria-sort=descending]").inner_text() == "MACs"
+    page.fill("#layer-filter", "mul")
+    assert page.locator("#layer-count").inner_text() == "1 of 4 nodes"
+    page.locator("#layer-body button").click()
+    assert page.locator("#panel-graph").is_visible()
+    assert page.locator("#graph-1 g.node.selected").count() == 1
+
+
+def test_the_keyboard_walks_along_the_graph(open_page, html):
+    page = open_page(html)
+    page.click("#tab-graph")
+    page.focus("#graph-1 svg")
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    assert page.locator("#graph-1 g.node.group").count() == 0  # opened
+    selected = page.locator("#graph-1 g.node.selected")
+    page.keyboard.press("ArrowDown")
+    assert selected.get_attribute("id") == "g1-node-1"
+    page.keyboard.press("Escape")
+    assert page.locator("#details").is_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_on_nodes_can_be_read_in_every_colour(open_page, html, scheme):
+    page = open_page(html, color_scheme=scheme)
+    page.click("#tab-graph")
+    for value in page.locator("#colour option").evaluate_all("all => all.map((o) => o.value)"):
+        page.select_option("#colour", value)
+        assert page.evaluate(_CONTRAST) >= 4.5, value
+    page.click("#theme")
+    assert page.evaluate(_CONTRAST) >= 4.5
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+def test_nothing_moves_and_nothing_is_wider_than_the_screen(open_page, html, width):
+    page = open_page(html, viewport={"width": width, "height": 800})
+    assert page.evaluate(_SHIFTS) == 0
+    for tab in page.locator("[role=tab]").all():
+        tab.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.click("#tab-graph")
+    if width == 360:
+        assert page.locator("#graph-0").is_hidden()
+        page.check("[name=side][value='0']")
+        assert page.locator("#graph-0 g.node").count() == 5
+        assert page.locator("#graph-1").is_hidden()
+
+
+def test_a_link_to_a_node_opens_there(open_page, html):
+    page = open_page(html)
+    page.evaluate("location.hash = '#graph:1:2'")
+    assert "Sigmoid" in page.locator("#details h3").inner_text()

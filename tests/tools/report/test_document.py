@@ -1,0 +1,125 @@
+"""The document of a report: what became of nodes, by which pass, what they cost, and its JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import planish
+from planish.cli.show.run_json import run_json
+from planish.ir.core.errors import LoadError
+from planish.tools.report.build import GivenModel, model_report, run_report, two_models
+from planish.tools.report.read import read_report
+
+from tests.helpers import model_of
+from tests.tools.report.conftest import EVIL, MADE, MEASURING, small_model
+
+
+def _names(document, side, places):
+    return [document.graphs[side].nodes[place].name for place in places]
+
+
+def test_each_node_leads_to_what_became_of_it_and_to_the_passes(document):
+    found = {
+        tuple(_names(document, 0, link.before)): (
+            link.kind,
+            _names(document, 1, link.after),
+            link.passes,
+        )
+        for link in document.links
+    }
+    kind, after, passes = found["first", "norm"]
+    assert (kind, len(after)) == ("fused", 1)
+    assert "fold-batchnorm" in passes
+    assert found[("act",)][0] == "same"
+    assert "fuse-conv-activation" in found[("act",)][2]
+    assert found[(EVIL,)] == ("same", [EVIL], ())
+
+
+def test_fused_operators_are_groups_and_so_is_what_they_came_from(document):
+    (after,) = document.graphs[1].groups
+    assert after.label == "ConvRelu"
+    assert [document.graphs[1].nodes[n].op for n in after.nodes] == ["Conv", "Relu"]
+    (before,) = document.graphs[0].groups
+    assert _names(document, 0, before.nodes) == ["first", "norm", "act"]
+    assert before.label == "ConvRelu"
+
+
+def test_costs_are_those_of_the_nodes_that_are_shown(document):
+    macs = {m.graph: m for m in document.measures if m.id == "macs"}
+    assert macs[0].values == (2 * 8 * 3 * 9 * 9 * 9, 0, 0, 0, 0)
+    assert macs[1].total == sum(macs[1].values)
+    shares = next(m for m in document.measures if m.id == "roofline")
+    assert sum(shares.values) == pytest.approx(1)
+
+
+def test_what_was_left_alone_is_told_at_its_node():
+    model = model_of(
+        "g (float[1, 3, 9, 9] x) => (float[1, 3, 9, 9] y, float[1, 3, 9, 9] c) {"
+        "[kept] c = Conv <pads = [1, 1, 1, 1]> (x, w) "
+        "[norm] y = BatchNormalization(c, s, s, s, s) }",
+        {"w": np.ones((3, 3, 3, 3), np.float32), "s": np.ones(3, np.float32)},
+    )
+    graph = planish.load(model)
+    result = planish.Pipeline.parse("fold-batchnorm").run(graph, verify="off")
+    told = run_json(result, None)
+    one, two = (GivenModel(graph=g, file="m") for g in (graph, result.graph))
+    (decline,) = run_report(one, two, told, made=MADE).declines
+    assert (decline.pass_name, decline.before, decline.after) == ("fold-batchnorm", 1, 1)
+    assert decline.reason
+
+
+def test_json_comes_back(document):
+    text = json.dumps(document.as_json())
+    assert read_report(json.loads(text), "f") == document
+
+
+def test_a_report_of_another_form_is_refused(document):
+    found = document.as_json() | {"schema": "planish-report/99"}
+    with pytest.raises(LoadError, match="'f' is a report of the form 'planish-report/99'"):
+        read_report(found, "f")
+    with pytest.raises(LoadError, match="'f' is no whole report"):
+        read_report(document.as_json() | {"graphs": [3]}, "f")
+
+
+def test_sqnr_is_that_of_the_results_that_stand_for_one_another():
+    before = small_model()
+    after = small_model()
+    noisy = np.full((8, 1, 1), 0.5 * (1 + 1e-2), np.float32)
+    kept = [t for t in after.graph.initializer if t.name != "k"]
+    del after.graph.initializer[:]
+    after.graph.initializer.extend(
+        [
+            *kept,
+            *model_of(
+                "g (float[1] x) => (float[1] y) { y = Identity(x) }", {"k": noisy}
+            ).graph.initializer,
+        ]
+    )
+    one, two = (GivenModel(graph=planish.load(m), file="m") for m in (before, after))
+    found = two_models(one, two, made=MADE, measuring=MEASURING)
+    (sqnr,) = [m for m in found.measures if m.id == "sqnr"]
+    assert sqnr.values[:4] == (math.inf,) * 4
+    assert sqnr.values[4] == pytest.approx(40, abs=0.01)
+
+
+def test_constants_have_their_statistics():
+    values = np.array([0, 0, 1, 3], np.float32)
+    model = model_of("g (float[4] x) => (float[4] y) { y = Mul(x, w) }", {"w": values})
+    report = model_report(GivenModel(graph=planish.load(model), file="m"), made=MADE)
+    (constant,) = report.graphs[0].nodes[0].constants
+    assert (constant.least, constant.largest, constant.mean, constant.zeros) == (0, 3, 1, 0.5)
+    assert constant.type == "float32[4]"
+
+
+def test_what_cannot_be_measured_is_told():
+    text = "g (float[N] x) => (string[N] y) { y = Cast <to = 8> (x) }"
+    report = model_report(
+        GivenModel(graph=planish.load(model_of(text)), file="m"),
+        made=MADE,
+        measuring=MEASURING.__class__(backends=("nonesuch",), machine=MEASURING.machine),
+    )
+    assert any("times of m on nonesuch: unknown backend" in line for line in report.unknown)
