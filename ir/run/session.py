@@ -19,13 +19,17 @@ from ..core.variables import dense_values, is_standard, label
 from ..graph.uses import scopes
 from ..ops.traits.schemas import schema_of
 from ..proto.to_proto import to_proto
-from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes
+from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes, value_info
 from .open_session import open_session
 
 _VARIADIC = onnx.defs.OpSchema.FormalParameterOption.Variadic
 # Weights from this size on are handed over as they lie in memory; smaller ones, which shape
 # inference may want to read, travel inside the model.
 _BY_REFERENCE = 1 << 16
+# From so many bytes on, a session that does not optimize is fed weights: it reads inputs where they
+# lie, and copies initializers while it is made, for good where kernels pack them.
+_FED = 1 << 27
+_UNOPTIMIZED = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 # Element types without a numpy form in the runtime's own API, and what it calls them.
 _VIEWED = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 _RUNTIME_NAMES = {f"tensor({name.replace('_', '')})": name for name in _VIEWED}
@@ -40,6 +44,10 @@ def make_session(
     `share`: large ones are read where they lie; else the runtime may copy them.
     """
     _refuse_left_out(graph)
+    if share and options.graph_optimization_level == _UNOPTIMIZED:
+        fed = _fed_session(graph, options, providers)
+        if fed is not None:
+            return fed
     model, weights = to_proto(graph, leave_out=_by_reference)
     values = {c.name: ort.OrtValue.ortvalue_from_numpy(dense_values(c)) for c in weights}
     if values:
@@ -56,6 +64,30 @@ def make_session(
     except Exception as error:  # the binding raises one class per status code
         raise ExecutionError(f"ONNX Runtime refuses the graph: {reason(error)}") from error
     session.shared_weights = values  # the runtime has their addresses only
+    return session
+
+
+def _fed_session(
+    graph: gs.Graph, options: ort.SessionOptions, providers: list[str]
+) -> ort.InferenceSession | None:
+    """Return a session whose large weights are inputs, which `run_session` feeds.
+
+    None where they are few, or one has to be constant to its kernel.
+    """
+    model, weights = to_proto(graph, leave_out=_by_reference)
+    if sum(map(stored_bytes, weights)) < _FED or model.ByteSize() > PROTOBUF_LIMIT:
+        return None
+    values = {c.name: dense_values(c) for c in weights}
+    small = [t for t in model.graph.initializer if t.name not in values]
+    listed = {port.name for port in model.graph.input}
+    model.graph.input.extend(value_info(c) for c in weights if c.name not in listed)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(small)
+    try:
+        session = open_session(model.SerializeToString(), options, providers)
+    except Exception:  # the binding raises one class per status code; said of the usual session
+        return None
+    session.fed_weights = values
     return session
 
 
@@ -107,11 +139,12 @@ def run_session(
     Raises ExecutionError with the runtime's reason.
     """
     names = list(outputs)
+    feeds = {**getattr(session, "fed_weights", {}), **feeds}
     try:
         if not any(array.dtype.name in _VIEWED for array in feeds.values()) and not any(
             kind in _RUNTIME_NAMES for kind in outputs.values()
         ):
-            found = session.run(names, dict(feeds))  # all outputs, where no name is given
+            found = session.run(names, feeds)  # all outputs, where no name is given
             return dict(zip(names, found, strict=bool(names)))
         values = {name: _to_runtime(array) for name, array in feeds.items()}
         results = session.run_with_ort_values(names, values)

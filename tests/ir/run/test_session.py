@@ -9,6 +9,7 @@ import onnxruntime as ort
 import pytest
 
 from planish.ir.core.errors import ExecutionError
+from planish.ir.run import session as module
 from planish.ir.run.session import make_session, output_types, run_session
 
 from tests.helpers import graph_of
@@ -20,6 +21,12 @@ def session(graph):
     options = ort.SessionOptions()
     options.log_severity_level = 4
     return make_session(graph, options, CPU)
+
+
+def unoptimized(graph):
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return make_session(graph, options, CPU, share=True)
 
 
 def run(ready, feeds):
@@ -42,11 +49,9 @@ def test_shared_weights_outlive_their_graph():
     graph = graph_of(
         "g (float[300, 400] x) => (float[300, 400] y) { y = Add(x, w) }", {"w": values.copy()}
     )
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    made = make_session(graph, options, CPU, share=True)
+    made = unoptimized(graph)
     held = weakref.ref(graph.nodes[0].inputs[1]._values)
-    del graph, options
+    del graph
     gc.collect()
     assert held() is not None
     found = run(made, {"x": np.zeros_like(values)})
@@ -54,6 +59,47 @@ def test_shared_weights_outlive_their_graph():
     del made
     gc.collect()
     assert held() is None
+
+
+BRANCH = """g (float[4, 300] x, bool c) => (float[] y, float[] z) {
+    y = MatMul(x, w)
+    z = If (c) <then_branch = t () => (float[] a) { a = MatMul(y, v) },
+                else_branch = e () => (float[] b) { b = Neg(w) }>
+    u = Relu(v)
+}"""
+
+
+def test_many_weights_are_fed_from_where_they_lie(monkeypatch):
+    """Inputs are read in place; initializers are copied while a session is made."""
+    generator = np.random.default_rng(0)
+    shapes = {"w": (300, 400), "v": (400, 200)}
+    weights = {n: generator.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    x = generator.standard_normal((4, 300)).astype(np.float32)
+    graph = graph_of(BRANCH, weights)
+    assert not hasattr(unoptimized(graph), "fed_weights")
+    monkeypatch.setattr(module, "_FED", 1)
+    fed = unoptimized(graph)
+    assert {*fed.fed_weights} == {"w", "v"}
+    held = [t.values for node in graph.nodes for t in node.inputs if t.name in weights]
+    assert all(any(np.shares_memory(a, b) for b in held) for a in fed.fed_weights.values())
+    y = x @ weights["w"]
+    for condition, z in ((True, y @ weights["v"]), (False, -weights["w"])):
+        found = run(fed, {"x": x, "c": np.array(condition)})
+        np.testing.assert_allclose(found["y"], y, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(found["z"], z, rtol=1e-4, atol=1e-2)
+
+
+def test_a_default_that_is_fed_gives_way_to_a_feed(monkeypatch):
+    monkeypatch.setattr(module, "_FED", 1)
+    weight = np.random.default_rng(0).standard_normal((300, 400)).astype(np.float32)
+    graph = graph_of(
+        "g (float[300, 400] x) => (float[300, 400] y) { y = Add(x, w) }", {"w": weight}
+    )
+    graph.inputs.append(graph.nodes[0].inputs[1])  # a default, which a feed may replace
+    made = unoptimized(graph)
+    x = np.ones_like(weight)
+    np.testing.assert_array_equal(run(made, {"x": x})["y"], weight + 1)
+    np.testing.assert_array_equal(run(made, {"x": x, "w": x})["y"], x + x)
 
 
 def test_an_unaligned_or_transposed_weight():
