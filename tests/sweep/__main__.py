@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import multiprocessing
 import sys
 import time
@@ -18,8 +19,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+import planish
+from planish.tools.reduce.case import Case
+from planish.tools.reduce.known import run_reference
+from planish.tools.reduce.reduce import reduce
+
 from .check import Fault, Report
-from .minimize import minimized
 from .subjects import SUBJECTS, fault_of
 from tests.strategies.random_graphs import KINDS, Drawn
 
@@ -61,11 +66,18 @@ def _report(kind: str, number: int, drawn: Drawn, fault: Fault, folder: Path) ->
     print(f"{kind} {number}: {fault.kind}: {fault.text}", flush=True)
     subject = SUBJECTS[kind]
 
-    def verdict(smaller: Drawn) -> Fault | None:
-        return subject.check(smaller, number).fault
+    def judge(case: Case) -> str:
+        found = subject.check(_as_drawn(case), number).fault
+        return "" if found is None else found.kind
 
-    small = minimized(drawn, fault, verdict, subject.tries)
-    write(folder, f"{fault.kind}_{kind}_{number}", small, fault)
+    case = Case(drawn.model, drawn.feeds[fault.feed])
+    with contextlib.suppress(planish.PlanishError):  # a fault that needs all of the feeds
+        case = reduce(case, judge, limits=None, most_tries=subject.tries).case
+    write(folder, f"{fault.kind}_{kind}_{number}", _as_drawn(case), fault)
+
+
+def _as_drawn(case: Case) -> Drawn:
+    return Drawn(model=case.model, feeds=[dict(case.feed)], outputs=[run_reference(case)])
 
 
 def sweep(kind: str, first: int, count: int, folder: Path) -> collections.Counter:

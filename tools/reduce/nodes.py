@@ -11,6 +11,8 @@ from .search import DeltaSearch, shortest, without_parts
 # Elements of a tensor that may become a constant.
 _SMALL = 1 << 12
 _FEW = 64
+# Of which it is tried to make their results constants.
+_FEW_NODES = 4
 
 
 def reduce_parts(search: DeltaSearch) -> None:
@@ -22,8 +24,7 @@ def reduce_parts(search: DeltaSearch) -> None:
 
 
 def reduce_nodes(search: DeltaSearch) -> None:
-    """Leave the nodes without which the fault does not show."""
-    reduce_parts(search)
+    """Leave the nodes without which the fault does not show, after `reduce_parts`."""
     _without_nodes(search)
     _bypass(search)
     _one_output(search)
@@ -138,31 +139,47 @@ def _constant(name: str, array: Array | None) -> onnx.TensorProto | None:
 
 def _without_nodes(search: DeltaSearch) -> None:
     """Take nodes away in chunks; what they made becomes an input, or else a constant."""
+    without_parts(_keys(search.best), lambda gone: _take_out(search, set(gone)))
 
-    def attempt(gone: list[str]) -> bool:
-        names = set(gone)
-        case = search.best
-        nodes = [node for node in case.model.graph.node if not names & set(node.output)]
-        removed = [node for node in case.model.graph.node if names & set(node.output)]
-        if not removed:
-            return True
-        made = {name for node in nodes for name in node.output}
-        left = [v.name for v in case.model.graph.output if v.name in made]
-        shown = left or [n for node in reversed(removed) for n in node.input if n in made][:1]
-        if not shown:
-            return False
-        outputs = _outputs(search, case, shown)
-        if outputs is None:
-            return False
-        return any(
-            search.attempt(
-                _cut(search, case, nodes, outputs, constant=constant, open_sizes=open_sizes),
-                "without nodes",
-            )
-            for constant, open_sizes in ((False, True), (False, False), (True, True))
-        )
 
-    without_parts(_keys(search.best), attempt)
+def _take_out(search: DeltaSearch, gone: set[str]) -> bool:
+    case = search.best
+    nodes = [node for node in case.model.graph.node if not gone & set(node.output)]
+    removed = [node for node in case.model.graph.node if gone & set(node.output)]
+    if not removed:
+        return True
+    made = {name for node in nodes for name in node.output}
+    read = set().union(*map(reads, nodes))
+    left = [v.name for v in case.model.graph.output if v.name in made]
+    # What only they have read: nodes that nothing reads any more may be part of the fault.
+    ends = sorted(set().union(*map(reads, removed)) & made - read - set(left))
+    ways = [(left, False, True), ([*left, *ends], False, True)]
+    if len(removed) <= _FEW_NODES:
+        ways += [(left or ends, True, True)]
+    if _has_open_sizes(search, read - made):
+        ways += [(left or ends, False, False)]
+    return any(
+        search.attempt(_without(search, nodes, *way), "without nodes")
+        for way in dict.fromkeys((tuple(names), *rest) for names, *rest in ways)
+    )
+
+
+def _without(
+    search: DeltaSearch,
+    nodes: list[onnx.NodeProto],
+    names: tuple[str, ...],
+    constant: bool,
+    open_sizes: bool,
+) -> Case | None:
+    outputs = _outputs(search, search.best, list(names)) if names else None
+    if outputs is None:
+        return None
+    return _cut(search, search.best, nodes, outputs, constant=constant, open_sizes=open_sizes)
+
+
+def _has_open_sizes(search: DeltaSearch, names: set[str]) -> bool:
+    kinds = [search.known.types[name] for name in names if name in search.known.types]
+    return any(d.HasField("dim_param") for kind in kinds for d in kind.tensor_type.shape.dim)
 
 
 def _outputs(search: DeltaSearch, case: Case, names: list[str]) -> list[onnx.ValueInfoProto] | None:

@@ -142,8 +142,10 @@ def _renamed(search: DeltaSearch) -> bool:
 
 def _shrink(search: DeltaSearch, limits: Limits | None, seed: int) -> None:
     """Reduce what can be until nothing can."""
-    for _ in range(_MOST_ROUNDS):
+    for again in range(_MOST_ROUNDS):
         before = search.best
+        if again:
+            reduce_parts(search)
         reduce_nodes(search)
         reduce_attributes(search)
         reduce_sizes(search)
