@@ -46,6 +46,7 @@ COMMANDS = (
     "backends",
     "bisect",
     "reduce",
+    "doctor",
     "search",
 )
 

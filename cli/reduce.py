@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import onnx
 import typer
 
 from ..ir.core.atomic import require_writable
-from ..ir.core.errors import LoadError, PassError, PlanishError
+from ..ir.core.errors import PassError, PlanishError
 from ..ir.core.user_function import load_function
 from ..tools.reduce.apart import Limits
 from ..tools.reduce.case import Case
@@ -18,12 +17,11 @@ from ..tools.reduce.reduce import Reduced, first_showing
 from ..tools.reduce.reduce import reduce as reduce_case
 from ..tools.reduce.suspects import Checked, Crash, Suspect, Wrong
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
-from .files import load, model_file
+from .files import model_file
 from .options import JsonOption, ModelFile, SeedOption, refuse_unread
 from .show.console import err, print_json, print_plain, teller
 from .show.progress import status_line
-
-_MOST_FEEDS = 8
+from .suspect_cases import cases_of
 
 
 @takes_feeds
@@ -74,7 +72,8 @@ def reduce(
     suspect = _suspect(check, wrong, crash, pipeline, runtime, target, tolerance, seed)
     require_writable(output)
     limits = Limits(limit_seconds, int(limit_memory * (1 << 30)))
-    case = _case(model, given, suspect, limits, seed, as_json)
+    cases = cases_of(model_file(model), given, seed, teller(as_json=as_json))
+    case = _first(cases, suspect, limits)
     source = Path(check.rpartition(":")[0]).read_text(encoding="utf-8") if check else ""
     keeper = Keeper(output, suspect, source)
     with status_line(err, "reducing") as update:
@@ -123,32 +122,12 @@ def _suspect(
     )
 
 
-def _case(
-    path: Path, given: FeedOptions, suspect: Suspect, limits: Limits, seed: int, as_json: bool
-) -> Case:
-    """Return the model with the first sample on which the fault shows, of a person's feeds."""
-    if given.feeds is None and not given.shape:
-        return Case(_read(model_file(path)))
-    graph = load(path)
-    data = given.data(graph, seed, (), teller(as_json=as_json), model_file(path))
-    proto = _read(model_file(path))
-    feeds = [feed for feed, _ in zip(data or (), range(_MOST_FEEDS), strict=False)]
-    cases = [Case(proto, dict(feed)) for feed in feeds]
-    found = first_showing(cases, suspect, limits)
+def _first(cases: list[Case], suspect: Suspect, limits: Limits) -> Case:
+    """Return the first sample on which the fault shows, where there are several."""
+    found = first_showing(cases, suspect, limits) if len(cases) > 1 else cases[0]
     if found is None:
-        raise PassError(
-            f"the fault shows on none of {len(cases)} samples of '{given.feeds}'; give others"
-        )
+        raise PassError(f"the fault shows on none of {len(cases)} samples; give others")
     return found
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    """Return the model as it is in its file, which planish's own reader may not take."""
-    try:
-        return onnx.load(path)
-    except Exception as error:  # protobuf's own
-        reason = getattr(error, "strerror", None) or "it is no ONNX model"
-        raise LoadError(f"cannot read '{path}': {reason}; name an ONNX file") from error
 
 
 def _told(found: Reduced, model: Path, keeper: Keeper) -> list[str]:

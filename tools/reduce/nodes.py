@@ -150,17 +150,17 @@ def _take_out(search: DeltaSearch, gone: set[str]) -> bool:
         return True
     made = {name for node in nodes for name in node.output}
     read = set().union(*map(reads, nodes))
-    left = [v.name for v in case.model.graph.output if v.name in made]
+    left = tuple(v.name for v in case.model.graph.output if v.name in made)
     # What only they have read: nodes that nothing reads any more may be part of the fault.
-    ends = sorted(set().union(*map(reads, removed)) & made - read - set(left))
-    ways = [(left, False, True), ([*left, *ends], False, True)]
+    ends = tuple(sorted(set().union(*map(reads, removed)) & made - read - set(left)))
+    ways = [(left, False, True), (left + ends, False, True)]
     if len(removed) <= _FEW_NODES:
         ways += [(left or ends, True, True)]
     if _has_open_sizes(search, read - made):
         ways += [(left or ends, False, False)]
     return any(
-        search.attempt(_without(search, nodes, *way), "without nodes")
-        for way in dict.fromkeys((tuple(names), *rest) for names, *rest in ways)
+        search.attempt(_without(search, nodes, names, constant, open_sizes), "without nodes")
+        for names, constant, open_sizes in dict.fromkeys(ways)
     )
 
 

@@ -18,7 +18,8 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...backends.contract.backend import Compiled
-from ...backends.contract.registry import lower
+from ...backends.contract.backend_text import BackendText
+from ...backends.contract.registry import get_backend, lower
 from ...ir.core.errors import RefusedError, VerificationError
 from ...ir.files.load import load
 from ...ir.run.comparison import compare_outputs
@@ -68,6 +69,8 @@ class Steps:
             raise RefusedError("there is no suspect; give a pipeline or a runtime")
         if self.pipeline:
             Pipeline.parse(self.pipeline)
+        if self.backend:
+            get_backend(BackendText.parse(self.backend).name)
 
     def __str__(self) -> str:
         """Say who is suspected."""

@@ -1,0 +1,1 @@
+"""Who makes a model's numbers wrong, or a model slow."""
