@@ -20,6 +20,7 @@ from .ir.core.decline import DeclinedError as DeclinedError
 from .ir.core.decline import need as need
 from .ir.core.errors import BackendError as BackendError
 from .ir.core.errors import BackendOptionError as BackendOptionError
+from .ir.core.errors import CertificateError as CertificateError
 from .ir.core.errors import ConversionError as ConversionError
 from .ir.core.errors import ExecutionError as ExecutionError
 from .ir.core.errors import FeedError as FeedError
@@ -53,6 +54,8 @@ from .ir.ops.traits.lookup import traits_of as traits_of
 from .ir.ops.traits.model import Traits as Traits
 from .ir.ops.windows.attributes import WindowAttributes as WindowAttributes
 from .ir.ops.windows.attributes import read_window as read_window
+from .ir.proof.certificate import Certificate as Certificate
+from .ir.proof.check import check_certificate as check_certificate
 from .ir.run.compare import compare as compare
 from .ir.run.comparison import Comparison as Comparison
 from .ir.run.feed_files import load_feeds as load_feeds

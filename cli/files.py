@@ -19,7 +19,7 @@ from ..ir.files.save import save, to_model
 from .show.console import give_standard_output_away
 from .supervise import while_doing
 
-_STREAM = Path("-")
+STREAM = Path("-")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def load(path: Path) -> gs.Graph:
     Of a folder with a `config.json`, it is the one inside.
     """
     with while_doing(f"load '{path}'"):
-        return load_model(model_file(path)) if path != _STREAM else _from_standard_input()
+        return load_model(model_file(path)) if path != STREAM else _from_standard_input()
 
 
 def model_file(path: Path) -> Path:
@@ -71,7 +71,7 @@ def write(graph: gs.Graph, job: ModelJob, *, portable: bool) -> None:
         return write_beside(
             job.folder, job.output, lambda path: save(graph, path, portable=portable)
         )
-    if job.output != _STREAM:
+    if job.output != STREAM:
         return save(graph, job.output, portable=portable)
     model = to_model(graph, portable=portable)
     sys.stdout.buffer.write(model.SerializeToString(deterministic=True))
@@ -89,7 +89,7 @@ def tell_left_out(job: ModelJob, tell: Callable[[str], None]) -> None:
 
 def size_on_disk(path: Path | None) -> int | None:
     """Return the bytes of a model's file and its weights; None of no file and of streams."""
-    return None if path is None or path == _STREAM else bytes_on_disk(path)
+    return None if path is None or path == STREAM else bytes_on_disk(path)
 
 
 def jobs_of(
@@ -112,11 +112,11 @@ def jobs_of(
 
 
 def _job(model: Path, output: Path | None, of_models: bool) -> ModelJob:
-    if output == _STREAM and not of_models:
+    if output == STREAM and not of_models:
         raise SaveError("what a backend loads is a file; give its name to -o, not '-'")
     folder = model_folder(model)
     file = model if folder is None else folder.model
-    if output == _STREAM:
+    if output == STREAM:
         _take_standard_output()
     elif output is not None and folder is not None and of_models and output.suffix != ".onnx":
         _require_folder(output, folder)
@@ -135,12 +135,12 @@ def _require_folder(output: Path, folder: ModelFolder) -> None:
 
 
 def _into(models: Sequence[Path], folder: Path | None) -> list[tuple[Path, Path | None]]:
-    if folder is None or folder == _STREAM or folder.is_file():
+    if folder is None or folder == STREAM or folder.is_file():
         given = "no -o" if folder is None else f"-o '{folder}'"
         raise SaveError(f"{len(models)} models with {given}; give a folder for them, -o FOLDER")
     names = [path.name for path in models]
     for path in models:
-        if path == _STREAM or names.count(path.name) > 1:
+        if path == STREAM or names.count(path.name) > 1:
             raise SaveError(f"'{path}' has no name of its own in '{folder}'; run it alone")
     folder.mkdir(exist_ok=True)
     return [(path, folder / path.name) for path in models]

@@ -48,6 +48,7 @@ COMMANDS = (
     "reduce",
     "doctor",
     "search",
+    "check_certificate",
 )
 
 

@@ -20,6 +20,7 @@ from ..passes.engine.context import Feeds
 from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from ..tools.report.build import GivenModel, Measuring, run_report
+from .certificates import write_certificate
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import ModelJob, jobs_of, size_on_disk, tell_left_out, write
 from .given import Drawn, given_for, warn_unread
@@ -42,7 +43,7 @@ from .show.graph_size import size_of
 from .show.models_json import models_json
 from .show.optimized import OptimizedModel, optimized_json, show_optimized
 from .show.progress import pass_progress
-from .strict import demand_verified
+from .strict import demand_proved, demand_verified
 
 
 class Verify(StrEnum):
@@ -50,6 +51,7 @@ class Verify(StrEnum):
 
     each = "each"
     end = "end"
+    prove = "prove"
     off = "off"
 
 
@@ -70,6 +72,12 @@ def optimize(
     class_axis: ClassAxisOption = None,
     labels: LabelsOption = None,
     verify: Annotated[Verify, typer.Option(help="Compare outputs.")] = Verify.end,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove", help="Prove every edit, and write OUT.certificate.json; as --verify prove."
+        ),
+    ] = False,
     why: Annotated[bool, typer.Option("--why", help="Show what was left alone, and why.")] = False,
     portable: Annotated[
         bool, typer.Option(help="Inline fused operators, for runtimes without local functions.")
@@ -98,6 +106,7 @@ def optimize(
         labels=tuple(labels) if labels else None,
     )
     require_target(target)
+    verify = Verify.prove if prove else verify
     jobs = jobs_of(models, output)
     require_report(report, len(jobs))
     shows = _is_main_process()
@@ -130,6 +139,8 @@ def optimize(
             warn_unread(data, given)
             if strict and verify is not Verify.off and steps.keeps_outputs:
                 demand_verified(result)
+            if strict:
+                demand_proved(result)
             run = _written(job, graph, result, portable, drawn)
             tell_left_out(job, teller(as_json=as_json))
             told = optimized_json(run)
@@ -150,10 +161,12 @@ def _written(
     """Write what became of `graph`, if `job` says where, and return what is to be said of it."""
     before = size_on_disk(job.model)  # the output may be the same file
     write(result.graph, job, portable=portable)
+    certificate = write_certificate(result, job)
     made = inline_fused(result.graph) if portable else result.graph
     return OptimizedModel(
         model=job.model,
         output=job.written,
+        certificate=certificate,
         result=result,
         drawn=drawn,
         before=size_of(graph),

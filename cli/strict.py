@@ -1,4 +1,4 @@
-"""What `--strict` asks of a result before it is written: that it was verified.
+"""What `--strict` asks of a result before it is written: that it was verified, and proved.
 
 Where no pass edited there is nothing to verify, and the file is the model that was given.
 """
@@ -19,6 +19,18 @@ def demand_verified(result: Result) -> None:
         raise VerificationError(
             f"the result is not verified: {result.note or 'its outputs were not compared'}; {_HOW}"
         )
+
+
+def demand_proved(result: Result) -> None:
+    """Raise VerificationError where a certificate was asked for and an edit is not proved."""
+    certificate = result.certificate
+    if certificate is None or certificate.is_complete:
+        return
+    first = next((f"output '{e.name}': {e.reason}" for e in certificate.open_outputs), "")
+    raise VerificationError(
+        f"{certificate.verdict()}; {first}; nothing was written. Leave --strict out for a "
+        "certificate of the rest"
+    )
 
 
 def demand_told(compiled: Compiled) -> None:

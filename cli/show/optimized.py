@@ -10,6 +10,7 @@ from typing import Any
 from ...ir.core.counted import counted
 from ...ir.core.scaled import scaled
 from ...passes.engine.records import PassRecord, Result
+from .certificates import certificate_json, certificate_table, open_lines
 from .console import is_verbose, out, print_plain
 from .failures import failure_lines
 from .graph_size import GraphSize, operators_table, size_line
@@ -33,6 +34,7 @@ class OptimizedModel:
 
     model: Path
     output: Path | None
+    certificate: Path | None
     result: Result
     drawn: Mapping[str, Sequence[int]] | None
     before: GraphSize
@@ -68,6 +70,7 @@ def show_optimized(run: OptimizedModel, *, why: bool, drawn: bool) -> None:
     out.print()
     print_plain(verification_line(run.result, size=run.size_ratio))
     warn_of_noise(run.result, drawn=drawn)
+    _show_proofs(run.result)
     print_plain(size_line(run.before, run.after, run.nodes))
     if not why and (left := _left_alone(records)):
         print_plain(left)
@@ -81,10 +84,29 @@ def optimized_json(run: OptimizedModel) -> dict[str, Any]:
     return {
         "model": str(run.model),
         "output": None if run.output is None else str(run.output),
+        "certificate": _certificate(run),
         **run_json(run.result, run.drawn),
         "before": {**asdict(run.before), "nodes": run.before.nodes, "bytes": run.bytes_before},
         "after": {**asdict(run.after), "nodes": run.after.nodes, "bytes": run.bytes_after},
     }
+
+
+def _certificate(run: OptimizedModel) -> dict[str, Any] | None:
+    certificate, file = run.result.certificate, run.certificate
+    if certificate is None:
+        return None
+    return {"file": None if file is None else str(file), **certificate_json(certificate)}
+
+
+def _show_proofs(result: Result) -> None:
+    """Print what is proved, where that was asked for."""
+    if result.certificate is None:
+        return
+    print_plain(result.certificate.verdict())
+    for line in open_lines(result.certificate):
+        print_plain(line)
+    if is_verbose():
+        out.print(certificate_table(result.certificate))
 
 
 def _left_alone(records: Sequence[PassRecord]) -> str:
@@ -99,4 +121,5 @@ def _written(run: OptimizedModel) -> str:
     if run.output is None:
         return f"{before} -> nothing was written; add -o FILE"
     size = "" if run.bytes_after is None else f": {scaled(run.bytes_after, 'B')}"
-    return f"{before} -> {run.output}{size}"
+    beside = "" if run.certificate is None else f"; {run.certificate}"
+    return f"{before} -> {run.output}{size}{beside}"

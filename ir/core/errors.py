@@ -93,6 +93,10 @@ class VerificationError(PassError):
     """A pass changed the numbers by more than it may."""
 
 
+class CertificateError(PlanishError):
+    """A certificate is of other models, was changed, or does not hold."""
+
+
 class BackendError(PlanishError):
     """A backend or target is unknown, unavailable here, or refused the graph."""
 

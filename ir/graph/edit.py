@@ -17,6 +17,7 @@ from ..proto.metadata import node_metadata, set_node_metadata
 from .journal import Journal
 from .order import sort
 from .pending import Pending
+from .trail import Trail
 from .types import TensorType, Types, without_made_up
 from .uses import Uses
 from .whole_edits import WholeGraphEdits
@@ -47,6 +48,7 @@ class Edit(WholeGraphEdits):
         self._pending = Pending()
         self._types = Types()
         self._journal: Journal | None = None
+        self.trail: Trail | None = None  # of somebody who wants to know what was touched
 
     def __enter__(self) -> Edit:
         """Return the batch itself."""
@@ -72,7 +74,10 @@ class Edit(WholeGraphEdits):
     def savepoint(self) -> None:
         """Remember changes from here on, in place of those remembered before, for `rollback`."""
         self._journal = Journal()
-        self._journal.add(partial(self._restore, self.count, self._dirty, len(self.touched)))
+        trailed = 0 if self.trail is None else len(self.trail.edits)
+        self._journal.add(
+            partial(self._restore, self.count, self._dirty, len(self.touched), trailed)
+        )
 
     def rollback(self) -> bool:
         """Take back every change since the last `savepoint`; False where that cannot be done.
@@ -82,8 +87,10 @@ class Edit(WholeGraphEdits):
         journal, self._journal = self._journal, None
         return journal is not None and journal.undo()
 
-    def _restore(self, count: int, dirty: bool, touched: int) -> None:
+    def _restore(self, count: int, dirty: bool, touched: int, trailed: int) -> None:
         self.count, self._dirty, self._open = count, dirty, False
+        if self.trail is not None:
+            self.trail.cut(trailed)
         del self.touched[touched:]
 
     def constant(self, values: np.ndarray[Any, Any], name: str) -> gs.Constant:
@@ -216,6 +223,8 @@ class Edit(WholeGraphEdits):
         if self._journal is not None:
             self._journal.add(partial(self._put_back, node, scope), whole=not _nests(node))
         self._change(None)
+        if self.trail is not None:
+            self.trail.note(self, self.count, node)
 
     def _put_back(self, node: gs.Node, scope: gs.Graph) -> None:
         self._pending.put_back(node)
@@ -273,6 +282,8 @@ class Edit(WholeGraphEdits):
         if self._open:
             self._open = False
             self.count += 1
+        if self.trail is not None:
+            self.trail.note(self, self.count, node)
         if node is not None:
             self.edited[id(node)] = node
             self.touched.append(node)

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.errors import PassError, in_words
 from ...ir.core.variables import label, node_key
 from ...ir.graph.edit import Edit
+from ...ir.graph.trail import Trail
 from ...ir.graph.types import TensorType, Types
 from ...ir.graph.uses import Uses
 from ...ir.graph.view import View
@@ -83,6 +84,7 @@ class Context:
     - `float_layers`: what layers were before a pass of this run rounded them for integers.
     - `signed_zeros`: whether 0.0 and -0.0 are to be told apart.
     - `strict`: whether an exception at one site ends the pass, instead of leaving that site alone.
+    - `trail`: takes what each edit touched, where a certificate is wanted.
     - `contradiction`: why no runtime runs the graph that the pipeline was given, if so: then what
       raises at a site is not to blame.
     """
@@ -101,6 +103,7 @@ class Context:
     float_layers: FloatLayers = field(default_factory=FloatLayers)
     signed_zeros: bool = False
     strict: bool = True
+    trail: Trail | None = None
     contradiction: Callable[[], str | None] = unknown
     _edits: list[Edit] = field(default_factory=list)
     _open: list[Edit] = field(default_factory=list)
@@ -141,6 +144,7 @@ class Context:
         known = self.analyses
         _ = known.types  # of the graph as it is, not of one that is half changed
         edit = Edit(self.graph, left, known.uses)
+        edit.trail = self.trail
         self._edits.append(edit)
         self._open.append(edit)
         try:
@@ -180,7 +184,8 @@ class Context:
 
     def on(self, graph: gs.Graph) -> Context:
         """Return a context over another graph, whose edits do not count; it reports to this one."""
-        return replace(self, graph=graph, limit=None, known=Analyses(graph), _edits=[], _open=[])
+        known = Analyses(graph)
+        return replace(self, graph=graph, limit=None, known=known, trail=None, _edits=[], _open=[])
 
     def quietly(self) -> Context:
         """Return a context for a step of this pass: edits count here, declines are not shown."""

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.counted import counted
 from ...ir.core.shown import Shown, Summary, shortened
+from ...ir.proof.certificate import Certificate
 from ...ir.run.comparison import Comparison
 from .context import Decline
 from .quality import MeasuredQuality
@@ -127,6 +128,7 @@ class Result(Shown):
     passes were held to, None where a pass that edited is approximate: its error is measured alone,
     and `comparison` says how far each output is from the untouched graph's, on the inputs that
     verification used; None where all passes are exact, or one changed the outputs by intent.
+    `certificate` says what is proved, edit by edit; None where nobody asked (`verify="prove"`).
     """
 
     graph: gs.Graph
@@ -137,6 +139,7 @@ class Result(Shown):
     dumped: tuple[Path, ...] = field(default=())
     remarks: tuple[str, ...] = ()
     comparison: Comparison | None = None
+    certificate: Certificate | None = None
 
     @property
     def edits(self) -> int:

@@ -142,7 +142,8 @@ class Pipeline(Shown):
         read only once, such as a generator, is kept in a temporary file while the run lasts. They
         may have entries beyond the graph's inputs, such as labels, where a pass asks for them.
         Where None, verification draws inputs from the declared shapes with `seed`. `verify`:
-        compare outputs after each pass that edited, once at the end, or never; exact passes are
+        compare outputs after each pass that edited, once at the end, once at the end with a proof
+        of every edit beside it (`Result.certificate`), or never; exact passes are
         held to 1e-5 of the output's range (1e-3 with 16-bit floats; for a network whose own
         rounding is larger, ten times that). `dump`: a folder that gets the graph after each pass
         that changed it. `reproducer`: the folder a failure's reproducer goes to, a temporary one by
@@ -162,8 +163,10 @@ class Pipeline(Shown):
         graph does not allow what was asked of a pass; with `limit`, VerificationError where
         verification at the end does not hold.
         """
-        if verify not in ("each", "end", "off"):
-            raise PipelineError(f"verify='{verify}' is none of 'each', 'end' and 'off'")
+        if verify not in ("each", "end", "prove", "off"):
+            raise PipelineError(f"verify='{verify}' is none of 'each', 'end', 'prove' and 'off'")
+        if verify == "prove":
+            self._require_provable()
         require_seed(seed)
         graph = as_graph(graph)
         require_feeds(feeds, graph)
@@ -180,6 +183,15 @@ class Pipeline(Shown):
                 strict=strict_by_default() if strict is None else strict,
             )
             return run_passes(self.passes, graph, data, options)
+
+    def _require_provable(self) -> None:
+        """Raise PipelineError where a pass is there that changes the function by intent."""
+        for each in (each for item in self.passes for each in members(item)):
+            if not (each.is_exact and each.keeps_outputs and each.keeps_interface):
+                raise PipelineError(
+                    f"nothing can be proved across '{each.name}', which changes what the graph "
+                    "computes, takes or gives; prove a pipeline of exact passes, such as 'exact'"
+                )
 
 
 def strict_by_default() -> bool:

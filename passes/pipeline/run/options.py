@@ -9,7 +9,7 @@ from typing import Literal
 
 from ...engine.records import Progress
 
-Verify = Literal["each", "end", "off"]
+Verify = Literal["each", "end", "prove", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from .failures import CopyNeeded, EndFailed, PassFailed, failed
 from .idle import computed_operands, idle_remarks
 from .interface import read_interface
 from .options import RunOptions
+from .proving import Proving
 from .recorder import Recorder
 from .reproducers import Reproducers
 from .rollback import Rollback
@@ -92,6 +93,8 @@ class Run:
         self._contradiction = Contradiction(original)
         self._given = FeedsWithout(feeds, extra) if extra and feeds is not None else feeds
         self._state = GraphState(original)
+        proves = options.verify == "prove"
+        self._proving = Proving(original, self._state.graph, options.seed) if proves else None
         check(self._state.graph, sort=True)
         self._recorder = Recorder(self._passes, options)
         self._fitted = False  # whether the feeds have fitted at any time
@@ -140,7 +143,9 @@ class Run:
             check_feeds(next(iter(self._given), {}), self._state.graph)  # says what does not fit
         verified, tolerance = self._verification.outcome()
         self._finish()
-        remarks = correct_outputs(self._state.analyses)
+        remarks, proving = correct_outputs(self._state.analyses), self._proving
+        if proving is not None:
+            self._recorder.tell(len(self._passes) - 1, "prove", 0.0, of="the certificate")
         return Result(
             graph=self._state.graph,
             records=tuple(self._recorder.records),
@@ -150,6 +155,7 @@ class Run:
             dumped=tuple(self._recorder.dumped),
             remarks=remarks,
             comparison=self._comparison(),
+            certificate=None if proving is None else proving.certificate(self._state.graph),
         )
 
     def _comparison(self) -> Comparison | None:
@@ -298,6 +304,8 @@ class Run:
                 edits=0, seconds=seconds, nodes_after=nodes, failures=failures, remarks=told
             )
             back = GoBack(f"{item.name} failed")
+        if self._proving is not None and made.edits:
+            self._proving.ran(item.name, context, made.edits)
         self._recorder.tell(index, "done", 1.0)
         return made, back
 
@@ -347,6 +355,7 @@ class Run:
             float_layers=self._float_layers,
             signed_zeros=self._options.signed_zeros,
             strict=self._options.strict,
+            trail=None if self._proving is None else self._proving.trail(),
             contradiction=self._contradiction,
         )
 

@@ -1,0 +1,49 @@
+"""`planish check-certificate`: whether a certificate is of two models, and holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..ir.core.counted import counted
+from ..ir.core.errors import CertificateError
+from ..ir.proof.certificate import Certificate
+from ..ir.proof.check import check_certificate as check
+from .exit_codes import DIFFERENCE
+from .files import load
+from .options import JsonOption, ModelFile
+from .show.certificates import certificate_table
+from .show.console import err, out, print_json, print_plain
+from .show.printable import as_message
+from .supervise import doing
+
+
+def check_certificate(
+    before: ModelFile,
+    after: ModelFile,
+    certificate: Annotated[
+        Path, typer.Argument(help="What --prove wrote beside AFTER.", show_default=False)
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Prove again, from two models alone, what a certificate says of them."""
+    found = Certificate.load(certificate)
+    graphs = load(before), load(after)
+    doing(f"check '{certificate}'")
+    refused = ""
+    try:
+        check(*graphs, found)
+    except CertificateError as error:
+        refused = str(error)
+    if as_json:
+        print_json({"holds": not refused, "refused": refused, "verdict": found.verdict()})
+    elif refused:
+        err.print(f"refused: {as_message(refused)}", style="red", highlight=False, markup=False)
+    else:
+        out.print(certificate_table(found))
+        print_plain(f"the certificate holds: {counted(len(found.windows), 'window')} shown again")
+        print_plain(found.verdict())
+    if refused:
+        raise typer.Exit(DIFFERENCE)

@@ -1,0 +1,111 @@
+"""Checking a certificate from the two models alone.
+
+Nothing of what wrote it is trusted: the windows are cut out of the two models and shown again. That
+a run had so many edits, and which window an edit belongs to, is its word.
+"""
+
+from __future__ import annotations
+
+import onnx_graphsurgeon as gs
+
+from ..core.errors import CertificateError
+from ..files.given import Model, as_graph
+from .certificate import SAMPLED, Certificate, WindowClaim, weakest
+from .digests import Digests
+from .prove import CLAIMS, NotProvedError, prove_at
+from .sides import Side, paired_sizes
+from .windows import ProofWindow, cone
+
+
+def check_certificate(before: Model, after: Model, certificate: Certificate) -> None:
+    """Check that `certificate` is of these models, and holds.
+
+    Raises CertificateError where the models are others, a window does not show what it claims, or
+    an output that is not named as open does not follow from the windows.
+    """
+    digests = Digests()
+    early, late = (Side(as_graph(each), digests) for each in (before, after))
+    for side, digest, word in (
+        (early, certificate.before, "before"),
+        (late, certificate.after, "after"),
+    ):
+        if side.digest != digest:
+            raise CertificateError(
+                f"the model {word} is not the one that the certificate is of (digest "
+                f"{side.digest}, not {digest}); give what `planish optimize` read and wrote"
+            )
+    require_same_interface(early, late)
+    sizes = paired_sizes(early, late)
+    for place, claim in enumerate(certificate.windows):
+        window = _window(early, late, claim)
+        try:
+            proof = prove_at(window, sizes, _opsets(early, late), (certificate.seed, place))
+        except NotProvedError as reason:
+            raise _refused(claim, str(reason)) from reason
+        if CLAIMS.index(proof.claim) > CLAIMS.index(claim.claim):
+            raise _refused(claim, f"it is '{proof.claim}', not '{claim.claim}'")
+        late.expressions.set(window.output[1], early.expressions.key(window.output[0]))
+    _check_outputs(early, late, certificate)
+    _check_edits(certificate)
+
+
+def require_same_interface(before: Side, after: Side) -> None:
+    """Raise CertificateError where the graphs do not have the same inputs and outputs."""
+    for a, b, word in (
+        (before.graph.inputs, after.graph.inputs, "inputs"),
+        (before.graph.outputs, after.graph.outputs, "outputs"),
+    ):
+        names = [[tensor.name for tensor in tensors] for tensors in (a, b)]
+        if names[0] != names[1]:
+            raise CertificateError(f"the models have other {word}: {names[0]} and {names[1]}")
+    for a, b in zip(before.graph.inputs, after.graph.inputs, strict=True):
+        if (a.dtype, a.shape) != (b.dtype, b.shape):
+            raise CertificateError(f"input '{a.name}' is of another type in the model after")
+
+
+def _opsets(before: Side, after: Side) -> tuple[int, int]:
+    return int(before.graph.opset), int(after.graph.opset)
+
+
+def _window(before: Side, after: Side, claim: WindowClaim) -> ProofWindow:
+    """Return the window that a claim is about, cut out of the models."""
+    inputs = [(_referred(before, a), _referred(after, b)) for a, b in claim.inputs]
+    for a, b in inputs:
+        if before.expressions.key(a) != after.expressions.key(b):
+            raise _refused(claim, f"'{a.name}' and '{b.name}' are not known to be equal")
+    output = (_referred(before, claim.output[0]), _referred(after, claim.output[1]))
+    cones = []
+    for side, tensor, position in ((before, output[0], 0), (after, output[1], 1)):
+        names = {pair[position].name for pair in inputs}
+        found = cone(side, tensor, names)
+        if found is None or not found.begins.keys() <= names:
+            raise _refused(claim, f"'{tensor.name}' is computed from other tensors")
+        cones.append(found)
+    return ProofWindow(cones[0].nodes, cones[1].nodes, inputs, output)
+
+
+def _referred(side: Side, reference: str) -> gs.Tensor:
+    found = side.referred(reference)
+    if found is None:
+        raise CertificateError(f"the certificate is of a tensor that is not there: {reference}")
+    return found
+
+
+def _refused(claim: WindowClaim, reason: str) -> CertificateError:
+    return CertificateError(f"the window of '{claim.name}' is not shown: {reason}")
+
+
+def _check_outputs(before: Side, after: Side, certificate: Certificate) -> None:
+    left = {each.name for each in certificate.open_outputs}
+    for a, b in zip(before.graph.outputs, after.graph.outputs, strict=True):
+        if b.name not in left and before.expressions.key(a) != after.expressions.key(b):
+            raise CertificateError(f"output '{b.name}' is not shown to be equal")
+
+
+def _check_edits(certificate: Certificate) -> None:
+    windows = certificate.windows
+    for edit in certificate.edits:
+        if not all(0 <= place < len(windows) for place in edit.windows):
+            raise CertificateError("an edit names a window that is not there")
+        if edit.claim != SAMPLED and edit.claim != weakest(windows[i].claim for i in edit.windows):
+            raise CertificateError(f"an edit of {edit.pass_name} claims more than its windows show")

@@ -1,0 +1,99 @@
+"""What two models must have in common to be the same: digests of constants and of graphs.
+
+What tensors and nodes are called, and in which order they are written, is no part of it, but for
+inputs and outputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ..core import dtypes
+from ..core.variables import EmptyList, dense_values, exotic_type, is_standard
+
+Array = np.ndarray[Any, Any]
+
+
+class Digests:
+    """Digests of constants, each array read once however many tensors share it."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, str] = {}
+        self._held: list[Array] = []  # so that their addresses stay taken
+
+    def of(self, values: Array) -> str:
+        """Return the digest of type, shape and elements."""
+        if values.dtype.kind == "O":
+            return _digest(("text", values.shape, [repr(each) for each in values.flat]))
+        interface = values.__array_interface__
+        key = (interface["data"][0], values.shape, values.strides, values.dtype.name)
+        if key not in self._known:
+            self._held.append(values)
+            head = f"{dtypes.type_name(values.dtype)} {values.shape} ".encode()
+            whole = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+            made = hashlib.blake2b(head, digest_size=16)
+            made.update(whole.data)
+            self._known[key] = made.hexdigest()
+        return self._known[key]
+
+    def interface(self, graph: gs.Graph, outputs: Iterable[str]) -> str:
+        """Return the digest of a graph: what it takes, and what its outputs compute."""
+        lines = [f"input {at} {self._port(each)}" for at, each in enumerate(graph.inputs)]
+        named = zip(graph.outputs, outputs, strict=True)
+        lines += [f"output {at} {each.name!r} {key}" for at, (each, key) in enumerate(named)]
+        return _digest((int(graph.opset), lines))
+
+    def _port(self, tensor: gs.Tensor) -> str:
+        values = dense_values(tensor)
+        default = "" if values is None else self.of(values)
+        if exotic_type(tensor) is not None or tensor.dtype is None:
+            return repr((tensor.name, default))
+        shape = None if tensor.shape is None else [str(size) for size in tensor.shape]
+        return repr((tensor.name, dtypes.type_name(tensor.dtype), shape, default))
+
+    def _node(self, node: gs.Node) -> str:
+        attributes = sorted((name, self.attribute(value)) for name, value in node.attrs.items())
+        domain = "" if is_standard(node) else node.domain
+        inputs, outputs = [t.name for t in node.inputs], [t.name for t in node.outputs]
+        while inputs and not inputs[-1]:
+            inputs.pop()
+        return repr((domain, node.op, attributes, inputs, outputs))
+
+    def attribute(self, value: Any) -> str:
+        """Return what is equal for equal attributes; of a subgraph with the names in it."""
+        if isinstance(value, gs.Graph):
+            inner = sorted(map(self._node, value.nodes))
+            ports = [[t.name for t in ports] for ports in (value.inputs, value.outputs)]
+            held = sorted(
+                {
+                    f"{t.name!r} {self.of(values)}"
+                    for node in value.nodes
+                    for t in node.inputs
+                    if (values := dense_values(t)) is not None
+                }
+            )
+            return _digest((inner, ports, held))
+        if isinstance(value, gs.Tensor):
+            values = dense_values(value)
+            return repr(value) if values is None else self.of(values)
+        if isinstance(value, onnx.AttributeProto):
+            return _digest(value.SerializeToString(deterministic=True))
+        if isinstance(value, gs.Node.AttributeRef):
+            return f"@{value.name}"
+        if isinstance(value, bytes):
+            return repr(value.decode(errors="backslashreplace"))
+        if isinstance(value, EmptyList) or (isinstance(value, list | tuple) and not value):
+            return "[]"
+        if isinstance(value, list | tuple):
+            return repr([self.attribute(each) for each in value])
+        return repr(float(np.float32(value)) if isinstance(value, float) else value)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(repr(value).encode(), digest_size=16).hexdigest()

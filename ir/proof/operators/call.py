@@ -1,0 +1,126 @@
+"""What the rule of an operator is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...core import dtypes
+from ...ops.traits import attribute
+from ..applications import Applications
+from ..values import POINTS, Array, PointValues, UnsupportedError, spread
+
+
+class Setting:
+    """What evaluation of both sides of a window shares.
+
+    - `applications`: of the functions of which nothing is known.
+    - `free`: whether arithmetic is among them. What is equal then is equal to the last bit, of
+      infinities and NaN too.
+    - `algebra`: whether laws of arithmetic may have been used: set by the rules.
+    """
+
+    def __init__(self, applications: Applications, *, free: bool) -> None:
+        self.applications = applications
+        self.free = free
+        self.algebra = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """A node with the values that it reads, None where an optional one is left out."""
+
+    node: gs.Node
+    inputs: Sequence[PointValues | None]
+    opset: int
+    setting: Setting
+
+    @property
+    def op(self) -> str:
+        """The operator."""
+        return str(self.node.op)
+
+    @property
+    def x(self) -> PointValues:
+        """The first input."""
+        return self.value(0)
+
+    def value(self, position: int) -> PointValues:
+        """Return an input that has to be there."""
+        found = self.given(position)
+        if found is None:
+            raise UnsupportedError(f"{self.op} without its input {position}")
+        return found
+
+    def given(self, position: int) -> PointValues | None:
+        """Return an input, None where it is left out."""
+        return self.inputs[position] if position < len(self.inputs) else None
+
+    def values(self) -> list[PointValues]:
+        """Return the inputs that are there."""
+        return [value for value in self.inputs if value is not None]
+
+    def attribute(self, name: str) -> Any:
+        """Return an attribute, or its default."""
+        found = attribute(self.node, name, self.opset)
+        if isinstance(found, gs.Node.AttributeRef):
+            raise UnsupportedError(f"attribute {name} that a caller decides")
+        return found.decode() if isinstance(found, bytes) else found
+
+    def ints(self, name: str, position: int | None = None) -> list[int] | None:
+        """Return a list of integers, from an attribute or, since some opset, from an input."""
+        given = None if position is None else self.given(position)
+        if given is not None:
+            return [int(each) for each in given.fixed().reshape(-1)]
+        found = self.attribute(name) if name in self.node.attrs else None
+        return None if found is None else [int(each) for each in found]
+
+    def uses_algebra(self) -> None:
+        """Note that the rule relies on laws of arithmetic, if any of its operands varies."""
+        if not all(value.is_fixed for value in self.values()):
+            self.setting.algebra = True
+
+
+def broadcast(values: Sequence[PointValues]) -> list[Array]:
+    """Return the arrays with as many axes each, so that they broadcast to each other."""
+    rank = max(value.rank for value in values)
+    return [
+        value.array.reshape(
+            value.array.shape[:1] + (1,) * (rank - value.rank) + value.array.shape[1:]
+        )
+        for value in values
+    ]
+
+
+def unknown_elementwise(
+    call: Call, values: Sequence[PointValues], dtype: Any, *, symmetric: bool = False
+) -> PointValues:
+    """Apply the operator of `call` to each element, as a function of which nothing is known.
+
+    `symmetric`: the order of its operands makes no difference.
+    """
+    arrays = np.broadcast_arrays(*map(spread, broadcast(values)))
+    shape = arrays[0].shape[1:]
+    rows = np.stack([each.reshape(POINTS, -1).T for each in arrays], axis=1)
+    if symmetric and len(arrays) > 1:
+        rows = sorted_rows(rows)
+    function = (*named(call), *(v.dtype.kind for v in values))
+    found = call.setting.applications.rows(function, rows.reshape(len(rows), -1))
+    return PointValues(found[:, 0].T.reshape(POINTS, *shape), dtypes.numpy_dtype(dtype))
+
+
+def sorted_rows(rows: Array) -> Array:
+    """Return `rows` [n, operands, points] with the operands of each in one order."""
+    along = rows @ np.cos(np.arange(1.0, rows.shape[2] + 1))
+    order = np.argsort(along, axis=1, kind="stable")
+    return np.take_along_axis(rows, order[:, :, None], axis=1)
+
+
+def named(call: Call) -> tuple[Any, ...]:
+    """Return what two nodes have in common that compute the same function."""
+    attributes = tuple(sorted((k, repr(v)) for k, v in call.node.attrs.items()))
+    return (call.node.domain or "", call.op, attributes)

@@ -1,0 +1,218 @@
+"""Layers: products with weights, and the normalization by constants that is one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...ops.windows.attributes import WindowAttributes, window_attributes
+from ..values import Array, PointValues, UnsupportedError, spread
+from .call import Call, named
+
+Rule = Callable[[Call], PointValues | list[PointValues]]
+
+
+def whole(call: Call, shapes: Sequence[tuple[int, ...]]) -> list[PointValues]:
+    """Apply the operator of `call` to its tensors, as a function of which nothing is known."""
+    given = [np.zeros((1, 1)) if v is None else spread(v.array) for v in call.inputs]
+    rows = np.concatenate([each.reshape(-1) for each in given])[None]
+    sizes = [math.prod(shape) for shape in shapes]
+    function = (*named(call), tuple(each.shape[1:] for each in given))
+    found = call.setting.applications.rows(function, rows, sum(sizes))[0]
+    parts = np.split(found, list(itertools.accumulate(sizes))[:-1])
+    return [
+        call.x.with_array(part.T.reshape(-1, *shape))
+        for part, shape in zip(parts, shapes, strict=True)
+    ]
+
+
+def _convolution(call: Call) -> PointValues:
+    x, weight, bias = call.value(0), call.value(1), call.given(2)
+    window = window_attributes(call.op, call.node.attrs, weight.shape[2:])
+    if call.setting.free:
+        return whole(call, [(x.shape[0], weight.shape[0], *_outputs(window, x.shape[2:]))])[0]
+    call.uses_algebra()
+    group = int(call.attribute("group"))
+    result = convolve(x.array, _single(weight), window, group)
+    if bias is not None:
+        result = result + bias.array.reshape(bias.array.shape[0], 1, -1, *(1,) * window.rank)
+    return x.with_array(result)
+
+
+def _single(weight: PointValues) -> Array:
+    """Return a weight that no input decides."""
+    if not weight.is_fixed:
+        raise UnsupportedError("a convolution whose weight is computed")
+    return np.asarray(weight.array[0])
+
+
+def _outputs(window: WindowAttributes, sizes: Sequence[int]) -> tuple[int, ...]:
+    found = window.outputs(sizes)
+    if not all(isinstance(size, int) for size in found):
+        raise UnsupportedError("a window that does not fit its input")
+    return tuple(size for size in found if isinstance(size, int))
+
+
+def convolve(x: Array, weight: Array, window: WindowAttributes, group: int) -> Array:
+    """Return the convolution of `x` [points, N, C, ...] with `weight` [M, C / group, ...]."""
+    outputs = _outputs(window, x.shape[3:])
+    merged = x.reshape(-1, *x.shape[2:])
+    windows = gathered(merged, window, outputs, 0.0)
+    count, channels = merged.shape[:2]
+    taps, places = math.prod(window.kernel), math.prod(outputs)
+    grouped = windows.reshape(count, group, channels // group * taps, places)
+    columns: Array = np.ascontiguousarray(grouped.transpose(1, 2, 0, 3))
+    columns = columns.reshape(group, -1, count * places)
+    rows: Array = weight.reshape(group, weight.shape[0] // group, -1)
+    product = np.matmul(rows, columns).reshape(weight.shape[0], count, places).transpose(1, 0, 2)
+    return np.asarray(product.reshape(*x.shape[:2], weight.shape[0], *outputs))
+
+
+def gathered(x: Array, window: WindowAttributes, outputs: Sequence[int], border: float) -> Array:
+    """Return the windows of `x` [count, C, ...], as [count, C, *kernel, *outputs].
+
+    `border`: what stands beside the input.
+    """
+    begins, ends = window.pads(x.shape[2:])
+    reaches = window.reaches
+    sides = [(0, 0), (0, 0)]
+    for axis, count in enumerate(outputs):
+        size = x.shape[2 + axis]
+        needed = (count - 1) * window.strides[axis] + reaches[axis] - size - begins[axis]
+        sides.append((begins[axis], max(needed, ends[axis])))
+    if any(begin < 0 or end < 0 for begin, end in sides):
+        raise UnsupportedError("a window with pads that cut")
+    padded = np.pad(x, sides, constant_values=border) if any(map(any, sides)) else x
+    strides = padded.strides
+    kernel = tuple(s * d for s, d in zip(strides[2:], window.dilations, strict=True))
+    steps = tuple(s * d for s, d in zip(strides[2:], window.strides, strict=True))
+    return np.lib.stride_tricks.as_strided(
+        padded,
+        (*x.shape[:2], *window.kernel, *outputs),
+        (*strides[:2], *kernel, *steps),
+        writeable=False,
+    )
+
+
+def _transposed_convolution(call: Call) -> PointValues:
+    x, weight, bias = call.value(0), call.value(1), call.given(2)
+    window = window_attributes(call.op, call.node.attrs, weight.shape[2:])
+    group = int(call.attribute("group"))
+    outputs = _outputs(window, x.shape[2:])
+    channels = weight.shape[1] * group
+    if call.setting.free:
+        return whole(call, [(x.shape[0], channels, *outputs)])[0]
+    call.uses_algebra()
+    result = scatter(x.array, _single(weight), window, group, outputs)
+    if bias is not None:
+        result = result + bias.array.reshape(bias.array.shape[0], 1, -1, *(1,) * window.rank)
+    return x.with_array(result)
+
+
+def scatter(
+    x: Array, weight: Array, window: WindowAttributes, group: int, outputs: Sequence[int]
+) -> Array:
+    """Return the transposed convolution of `x` [points, N, C, ...].
+
+    `weight`: [C, M / group, ...].
+    """
+    begins, _ = window.pads(x.shape[3:])
+    merged = x.reshape(-1, *x.shape[2:])
+    count, channels, sizes = merged.shape[0], merged.shape[1], merged.shape[2:]
+    grouped = merged.reshape(count, group, channels // group, -1)
+    made = weight.shape[1] * group
+    full = [
+        max((size - 1) * stride + reach, out + begin)
+        for size, stride, reach, out, begin in zip(
+            sizes, window.strides, window.reaches, outputs, begins, strict=True
+        )
+    ]
+    result = np.zeros((count, made, *full))
+    rows = weight.reshape(group, channels // group, weight.shape[1], *window.kernel)
+    for tap in itertools.product(*map(range, window.kernel)):
+        every: Any = (slice(None), slice(None), slice(None), *tap)
+        part = rows[every].transpose(0, 2, 1)
+        product = np.matmul(part[None], grouped).reshape(count, made, *sizes)
+        place = tuple(
+            slice(t * d, t * d + (size - 1) * stride + 1, stride)
+            for t, d, size, stride in zip(tap, window.dilations, sizes, window.strides, strict=True)
+        )
+        result[(slice(None), slice(None), *place)] += product
+    kept = tuple(slice(begin, begin + out) for begin, out in zip(begins, outputs, strict=True))
+    return result[(slice(None), slice(None), *kept)].reshape(*x.shape[:2], made, *outputs)
+
+
+def _matmul(call: Call) -> PointValues:
+    a, b = call.value(0), call.value(1)
+    if a.is_real != b.is_real or not a.is_real:
+        raise UnsupportedError("products of integers")
+    x, y = a.array, b.array
+    if a.rank == 1:
+        x = x[:, None, :]
+    if b.rank == 1:
+        y = y[:, :, None]
+    rank = max(x.ndim, y.ndim)
+    x, y = (
+        each.reshape(each.shape[0], *(1,) * (rank - each.ndim), *each.shape[1:]) for each in (x, y)
+    )
+    if call.setting.free:
+        batch = np.broadcast_shapes(x.shape[1:-2], y.shape[1:-2])
+        shape = (
+            *batch,
+            *(x.shape[-2:-1] if a.rank > 1 else ()),
+            *(y.shape[-1:] if b.rank > 1 else ()),
+        )
+        return whole(call, [shape])[0]
+    call.uses_algebra()
+    result = np.matmul(x, y)
+    if a.rank == 1:
+        result = result[..., 0, :]
+    if b.rank == 1:
+        result = result[..., 0]
+    return a.with_array(result)
+
+
+def _gemm(call: Call) -> PointValues:
+    a, b, c = call.value(0), call.value(1), call.given(2)
+    if not a.is_real:
+        raise UnsupportedError("products of integers")
+    x = a.array.transpose(0, 2, 1) if call.attribute("transA") else a.array
+    y = b.array.transpose(0, 2, 1) if call.attribute("transB") else b.array
+    if call.setting.free:
+        return whole(call, [(x.shape[1], y.shape[2])])[0]
+    call.uses_algebra()
+    result = np.matmul(x, y) * float(call.attribute("alpha"))
+    if c is not None:
+        added = c.array.reshape(c.array.shape[0], *(1,) * (2 - c.rank), *c.shape)
+        result = result + float(call.attribute("beta")) * added
+    return a.with_array(result)
+
+
+def _batchnorm(call: Call) -> PointValues | list[PointValues]:
+    x = call.x
+    if int(call.node.attrs.get("training_mode", 0)) or len(call.node.outputs) > 1:
+        raise UnsupportedError("a BatchNormalization that trains")
+    if call.setting.free:
+        return whole(call, [x.shape])[0]
+    call.uses_algebra()
+    around = (1,) * (x.rank - 2)
+    scale, bias, mean, variance = (
+        v.array.reshape(v.array.shape[0], 1, -1, *around) for v in map(call.value, range(1, 5))
+    )
+    epsilon = float(np.float32(call.attribute("epsilon")))
+    with np.errstate(all="ignore"):
+        factor = scale / np.sqrt(variance + epsilon)
+    return x.with_array((x.array - mean) * factor + bias)
+
+
+RULES: dict[str, Rule] = {
+    "BatchNormalization": _batchnorm,
+    "Conv": _convolution,
+    "ConvTranspose": _transposed_convolution,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+}

@@ -1,0 +1,174 @@
+"""Reductions of axes and of windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ...ops.windows.attributes import WindowAttributes, window_attributes
+from ..values import POINTS, Array, PointValues, UnsupportedError, spread
+from .call import Call, sorted_rows
+from .linear import gathered, whole
+
+Rule = Callable[[Call], PointValues | list[PointValues]]
+
+# Beside an input whose largest is taken: no element of the input is like it.
+_NEVER = -1e30
+
+
+def _axes(call: Call) -> tuple[int, ...]:
+    axes = call.ints("axes", 1)
+    if not axes:
+        if call.node.attrs.get("noop_with_empty_axes", 0):
+            return ()
+        return tuple(range(call.x.rank))
+    return tuple(sorted({axis % call.x.rank for axis in axes}))
+
+
+def _reduced_shape(call: Call, axes: tuple[int, ...]) -> tuple[int, ...]:
+    keeps = int(call.attribute("keepdims"))
+    shape = enumerate(call.x.shape)
+    return tuple(1 if at in axes else size for at, size in shape if keeps or at not in axes)
+
+
+def _sum_of(function: Callable[[Array], Array], *, mean: bool) -> Rule:
+    def rule(call: Call) -> PointValues:
+        x, axes = call.x, _axes(call)
+        if not axes:
+            return x.with_array(function(x.array))
+        if call.setting.free and not x.is_fixed:
+            return _by_rows(call, axes, _reduced_shape(call, axes))
+        if not x.is_real and mean:
+            raise UnsupportedError("a mean of integers")
+        call.uses_algebra()
+        places = tuple(axis + 1 for axis in axes)
+        found = function(x.array).sum(axis=places)
+        if mean:
+            found = found / math.prod(x.shape[axis] for axis in axes)
+        if not x.is_real:
+            found = found.astype(x.dtype)
+        return x.with_array(found.reshape(found.shape[0], *_reduced_shape(call, axes)))
+
+    return rule
+
+
+def _by_rows(
+    call: Call, axes: tuple[int, ...], shape: tuple[int, ...], *, symmetric: bool = False
+) -> PointValues:
+    """Apply a function of which nothing is known to what lies along `axes`."""
+    x = call.x
+    others = [axis for axis in range(x.rank) if axis not in axes]
+    moved = spread(x.array).transpose(*(a + 1 for a in others), *(a + 1 for a in axes), 0)
+    rows = moved.reshape(math.prod(x.shape[a] for a in others), -1, POINTS)
+    if symmetric:
+        rows = sorted_rows(rows)
+    function = (call.op, call.node.domain or "", rows.shape[1])
+    found = call.setting.applications.rows(function, rows.reshape(len(rows), -1))
+    return x.with_array(found[:, 0].T.reshape(POINTS, *shape))
+
+
+def _extreme(call: Call) -> PointValues:
+    axes = _axes(call)
+    if call.x.is_fixed and axes:
+        function = np.max if call.op == "ReduceMax" else np.min
+        found = function(call.x.array, axis=tuple(axis + 1 for axis in axes))
+        return call.x.with_array(found.reshape(1, *_reduced_shape(call, axes)))
+    return _by_rows(call, axes, _reduced_shape(call, axes), symmetric=True)
+
+
+def _global_average(call: Call) -> PointValues:
+    x = call.x
+    axes = tuple(range(2, x.rank))
+    shape = (*x.shape[:2], *(1,) * len(axes))
+    if call.setting.free:
+        return _by_rows(call, axes, shape)
+    call.uses_algebra()
+    found = x.array.mean(axis=tuple(axis + 1 for axis in axes))
+    return x.with_array(found.reshape(-1, *shape))
+
+
+def _global_max(call: Call) -> PointValues:
+    x = call.x
+    return _by_rows(
+        call, tuple(range(2, x.rank)), (*x.shape[:2], *(1,) * (x.rank - 2)), symmetric=True
+    )
+
+
+def _pool(call: Call) -> tuple[PointValues, WindowAttributes, tuple[int, ...]]:
+    window = window_attributes(call.op, call.node.attrs, call.node.attrs["kernel_shape"])
+    outputs = window.outputs(call.x.shape[2:])
+    if not all(isinstance(size, int) for size in outputs):
+        raise UnsupportedError("a window that does not fit its input")
+    return call.x, window, tuple(size for size in outputs if isinstance(size, int))
+
+
+def _windows(x: Array, window: WindowAttributes, outputs: tuple[int, ...], border: float) -> Array:
+    """Return the windows of `x` [points, N, C, ...] as [points, N, C, taps, *outputs]."""
+    merged = x.reshape(-1, *x.shape[2:])
+    found = gathered(merged, window, outputs, border)
+    return found.reshape(*x.shape[:3], math.prod(window.kernel), *outputs)
+
+
+def _average_pool(call: Call) -> PointValues:
+    x, window, outputs = _pool(call)
+    if call.setting.free:
+        return whole(call, [(*x.shape[:2], *outputs)])[0]
+    if window.ceil and window.counts_pads:
+        raise UnsupportedError("an AveragePool of ceil_mode that counts its pads")
+    call.uses_algebra()
+    total = _windows(x.array, window, outputs, 0.0).sum(axis=3)
+    if window.counts_pads:
+        return x.with_array(total / math.prod(window.kernel))
+    inside = np.ones((1, 1, 1, *x.shape[2:]))
+    return x.with_array(total / _windows(inside, window, outputs, 0.0).sum(axis=3))
+
+
+def _max_pool(call: Call) -> PointValues | list[PointValues]:
+    x, window, outputs = _pool(call)
+    if len(call.node.outputs) > 1:
+        return whole(call, [(*x.shape[:2], *outputs)] * 2)
+    windows = _windows(spread(x.array), window, outputs, _NEVER)
+    axes = (1, 2, *range(4, windows.ndim))
+    rows = windows.transpose(*axes, 3, 0)
+    shape = rows.shape[: len(axes)]
+    rows = sorted_rows(rows.reshape(-1, *rows.shape[-2:]))
+    function = ("MaxPool", rows.shape[1])
+    found = call.setting.applications.rows(function, rows.reshape(len(rows), -1))
+    return x.with_array(found[:, 0].T.reshape(POINTS, *shape))
+
+
+def _softmax(call: Call) -> PointValues:
+    """A function of the elements along an axis; up to opset 12, of all from it on."""
+    x = call.x
+    axis = int(call.attribute("axis")) % max(x.rank, 1)
+    axes = (axis,) if call.opset >= 13 else tuple(range(axis, x.rank))
+    others = [each for each in range(x.rank) if each not in axes]
+    order = [*others, *axes]
+    moved = spread(x.array).transpose(*(each + 1 for each in order), 0)
+    width = math.prod(x.shape[each] for each in axes)
+    rows = moved.reshape(-1, width * POINTS)
+    found = call.setting.applications.rows((call.op, width), rows, width)
+    laid = found.reshape(*(x.shape[each] for each in order), POINTS)
+    back = np.argsort([*(each + 1 for each in order), 0])
+    return x.with_array(laid.transpose(*back))
+
+
+def _named_rows(call: Call) -> PointValues:
+    return whole(call, [call.x.shape])[0]
+
+
+RULES: dict[str, Rule] = {
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": _global_average,
+    "GlobalMaxPool": _global_max,
+    "LogSoftmax": _softmax,
+    "MaxPool": _max_pool,
+    "ReduceMax": _extreme,
+    "ReduceMean": _sum_of(lambda x: x, mean=True),
+    "ReduceMin": _extreme,
+    "ReduceSum": _sum_of(lambda x: x, mean=False),
+    "ReduceSumSquare": _sum_of(np.square, mean=False),
+    "Softmax": _softmax,
+}

@@ -1,0 +1,196 @@
+"""Whether the two sides of a window compute the same, for all inputs.
+
+Both sides are evaluated at random points, on the same random values of the tensors at the border.
+What is nothing but movement, and the same functions of the same elements, is equal to the last bit.
+Else, laws of arithmetic are used: sums and products are computed, and of every other function
+nothing is assumed but that equal arguments give equal results, so that both sides are polynomials
+in what enters the window and in the results of such functions. Two that differ differ at a random
+point with probability one (J. T. Schwartz, Fast Probabilistic Algorithms for Verification of
+Polynomial Identities, 1980; over the reals, the zeros of a polynomial have measure zero).
+
+Constants that were folded are rounded to their type. So polynomials may differ by as much, and the
+difference that is found is told, in units of the rounding. Of a row of coefficients that differ by
+d in norm, a difference under t d at all `points` has probability (0.8 t) ** points (the density of
+a normal distribution is at most 0.4; for polynomials of degree n the probability is of the order
+of t ** (points / n): A. Carbery and J. Wright, Distributional and L^q norm inequalities for
+polynomials over convex bodies, 2001).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..core import dtypes
+from ..core.variables import dense_values
+from ..ops.traits import traits_of
+from .applications import Applications
+from .locality import Types, smaller_shapes
+from .operators import Call, Setting, results, unit
+from .sides import Sizes
+from .values import PointValues, UnsupportedError, constant, difference, drawn
+from .windows import ProofWindow, reads_shape
+
+Claim = Literal["exact", "identity", "rounding"]
+CLAIMS: tuple[Claim, ...] = ("exact", "identity", "rounding")  # what says most comes first
+
+# An identity that float64 shows: what its own rounding leaves.
+_IDENTITY = 2.0**-36
+# How many roundings of constants an edit may add up.
+_MOST_UNITS = 64.0
+_FEWEST = 2.0**-40
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was shown of a window.
+
+    `claim`: "exact", equal to the last bit for all inputs; "identity", the same function in exact
+    arithmetic, of finite inputs; "rounding", the same up to what folded constants were rounded.
+    `difference`: how far the two are apart at random points, as a part of their size; `units`: the
+    same in rounding units of the constants' type.
+    """
+
+    claim: Claim
+    difference: float
+    units: float
+
+
+class NotProvedError(Exception):
+    """Why a window was not shown to be right."""
+
+
+def prove_at(
+    window: ProofWindow,
+    sizes: Sequence[tuple[Sizes, Sizes]],
+    opsets: tuple[int, int],
+    seed: Sequence[int],
+) -> Proof:
+    """Show that both sides of `window` are equal at each choice of open sizes; see `prove`.
+
+    `sizes`: the types before and after at each.
+    """
+    proofs = [
+        prove(window, (a.types, b.types), opsets, (*seed, at)) for at, (a, b) in enumerate(sizes)
+    ]
+    return max(proofs, key=lambda proof: (CLAIMS.index(proof.claim), proof.difference))
+
+
+def prove(
+    window: ProofWindow, types: tuple[Types, Types], opsets: tuple[int, int], seed: Sequence[int]
+) -> Proof:
+    """Show that both sides of `window` are equal; raises NotProvedError where that fails.
+
+    `types`: those of the tensors before and after, all sizes numbers.
+    """
+    try:
+        return _prove(window, types, opsets, seed)
+    except UnsupportedError as reason:
+        raise NotProvedError(f"not evaluated: {reason}") from reason
+
+
+def _prove(
+    window: ProofWindow, types: tuple[Types, Types], opsets: tuple[int, int], seed: Sequence[int]
+) -> Proof:
+    shapes = smaller_shapes(window, types, opsets)
+    setting = _Points(window, types, opsets, seed, shapes)
+    rounding = unit([*_constant_types(window.after), *_constant_types(window.before)])
+    if not _has_layers(window, opsets):
+        with contextlib.suppress(UnsupportedError):
+            found, algebra = setting.distance(free=True, tolerance=0.0)
+            if found == 0 and not algebra:
+                return Proof("exact", 0.0, 0.0)
+    tolerance = max(_MOST_UNITS * rounding, _FEWEST)
+    found, algebra = setting.distance(free=False, tolerance=tolerance)
+    if found == 0 and not algebra:
+        return Proof("exact", 0.0, 0.0)
+    if found <= _IDENTITY:
+        return Proof("identity", found, 0.0)
+    if found <= tolerance:
+        return Proof("rounding", found, found / rounding)
+    raise NotProvedError(f"the sides differ by {found:.1e} of their size at random points")
+
+
+@dataclass(frozen=True)
+class _Points:
+    """A window, and what its sides are evaluated on."""
+
+    window: ProofWindow
+    types: tuple[Types, Types]
+    opsets: tuple[int, int]
+    seed: Sequence[int]
+    shapes: Mapping[str, tuple[int, ...]]  # of inputs, by their names before
+
+    def distance(self, *, free: bool, tolerance: float) -> tuple[float, bool]:
+        """Return how far the sides are apart, and whether laws of arithmetic were used."""
+        random = np.random.default_rng(self.seed)
+        setting = Setting(Applications(random, tolerance), free=free)
+        before: dict[int, PointValues] = {}
+        after: dict[int, PointValues] = {}
+        for a, b in self.window.inputs:
+            before[id(a)] = after[id(b)] = self._border(random, a.name)
+        self._evaluate(self.window.before, before, 0, setting)
+        self._evaluate(self.window.after, after, 1, setting)
+        x, y = (
+            side[id(tensor)]
+            for side, tensor in zip((before, after), self.window.output, strict=True)
+        )
+        if x.dtype != y.dtype:
+            raise NotProvedError(f"the types are {x.dtype} and {y.dtype}")
+        return difference(x.array, y.array), setting.algebra
+
+    def _border(self, random: np.random.Generator, name: str) -> PointValues:
+        found = self.types[0].get(name)
+        if found is None or name not in self.shapes:
+            raise UnsupportedError(
+                f"'{name}' has sizes that do not follow from those of the inputs"
+            )
+        return drawn(random, self.shapes[name], found.dtype)
+
+    def _evaluate(
+        self, nodes: Sequence[gs.Node], known: dict[int, PointValues], side: int, setting: Setting
+    ) -> None:
+        for node in nodes:
+            inputs: list[PointValues | None] = []
+            for tensor in node.inputs:
+                if tensor.name and id(tensor) not in known:
+                    found = self._shape(tensor, side) if reads_shape(node) else _constant(tensor)
+                    known[id(tensor)] = found
+                inputs.append(known[id(tensor)] if tensor.name else None)
+            made = results(Call(node, inputs, self.opsets[side], setting))
+            known.update((id(t), v) for t, v in zip(node.outputs, made, strict=False) if t.name)
+
+    def _shape(self, tensor: gs.Tensor, side: int) -> PointValues:
+        """Return a tensor of which nothing but the shape is known."""
+        values = dense_values(tensor)
+        found = self.types[side].get(tensor.name)
+        shape = values.shape if values is not None else None if found is None else found.shape
+        if shape is None or not all(isinstance(size, int) for size in shape):
+            raise UnsupportedError(f"the shape of '{tensor.name}' does not follow from the inputs'")
+        sizes = [size for size in shape if isinstance(size, int)]
+        return PointValues(np.broadcast_to(np.float64(0), (1, *sizes)), np.dtype(np.float64))
+
+
+def _constant(tensor: gs.Tensor) -> PointValues:
+    values = dense_values(tensor)
+    if values is None:
+        raise UnsupportedError(f"'{tensor.name}' has no values")
+    return constant(values)
+
+
+def _constant_types(nodes: Sequence[gs.Node]) -> list[np.dtype[np.generic]]:
+    held = (dense_values(tensor) for node in nodes for tensor in node.inputs)
+    return [values.dtype for values in held if values is not None and dtypes.is_float(values.dtype)]
+
+
+def _has_layers(window: ProofWindow, opsets: tuple[int, int]) -> bool:
+    return any(
+        traits_of(node, opset).linear
+        for nodes, opset in zip((window.before, window.after), opsets, strict=True)
+        for node in nodes
+    )

@@ -1,0 +1,93 @@
+"""The two graphs of a proof, written out, and what is known to be equal between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+from ..graph.inline import inline_fused
+from ..graph.types import TensorType
+from ..ops.shapes.infer import infer_types
+from .digests import Digests
+from .expressions import Expressions
+
+# Sizes of a batch, and of other axes, that a graph leaves open.
+_BATCHES = (2, 3)
+_OTHERS = (64, 71)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """One choice of the sizes that a graph leaves open, and the types that follow, by name."""
+
+    chosen: Mapping[str, int]
+    types: Mapping[str, TensorType]
+
+
+class Side:
+    """A graph with its fused operators written out."""
+
+    def __init__(self, graph: gs.Graph, digests: Digests) -> None:
+        self.graph = inline_fused(graph)
+        self.tensors = {t.name: t for t in self.graph.inputs if t.name}
+        for node in self.graph.nodes:
+            self.tensors.update((t.name, t) for t in node.outputs if t.name)
+        own = Expressions(self.graph, digests)
+        self._references = {id(t): own.key(t) for t in self.tensors.values()}
+        self._referred: dict[str, gs.Tensor] = {}
+        for tensor in self.tensors.values():
+            self._referred.setdefault(self._references[id(tensor)], tensor)
+        self.digest = digests.interface(self.graph, map(own.key, self.graph.outputs))
+        self.expressions = Expressions(self.graph, digests)
+        self.inputs = {id(tensor) for tensor in self.graph.inputs}
+
+    def reference(self, tensor: gs.Tensor) -> str:
+        """Return what a tensor is called whatever its name is: what it computes."""
+        return self._references[id(tensor)]
+
+    def referred(self, reference: str) -> gs.Tensor | None:
+        """Return the tensor with a reference, None where there is none."""
+        return self._referred.get(reference)
+
+    def producer(self, tensor: gs.Tensor) -> gs.Node | None:
+        """Return the node that gives `tensor`, None for inputs and constants."""
+        return self.expressions.producer.get(id(tensor))
+
+    def sizes(self) -> list[Sizes]:
+        """Return the types at each choice of open sizes; one where no size is open."""
+        shapes = (t.shape for t in self.graph.inputs if not isinstance(t, gs.Constant))
+        opened = any(not isinstance(size, int) for shape in shapes for size in shape or ())
+        return [self._at(choice, opened) for choice in range(2 if opened else 1)]
+
+    def _at(self, choice: int, opened: bool) -> Sizes:
+        chosen: dict[str, int] = {}
+        kept = [(t, t.shape) for t in (*self.graph.inputs, *self.graph.outputs)]
+        if opened:
+            for tensor in self.graph.inputs:
+                if tensor.shape is None or isinstance(tensor, gs.Constant):
+                    continue
+                tensor.shape = [
+                    size if isinstance(size, int) else _size(size, axis, choice, chosen)
+                    for axis, size in enumerate(tensor.shape)
+                ]
+            for tensor in self.graph.outputs:
+                if id(tensor) not in self.inputs:
+                    tensor.shape = None
+        types = infer_types(self.graph)
+        found = {name: types.of(tensor) for name, tensor in self.tensors.items()}
+        for tensor, shape in kept:
+            if not isinstance(tensor, gs.Constant):
+                tensor.shape = shape
+        return Sizes(chosen, {name: each for name, each in found.items() if each is not None})
+
+
+def _size(name: str | None, axis: int, choice: int, chosen: dict[str, int]) -> int:
+    usual = (_OTHERS if axis else _BATCHES)[choice]
+    return usual if name is None else chosen.setdefault(name, usual)
+
+
+def paired_sizes(before: Side, after: Side) -> list[tuple[Sizes, Sizes]]:
+    """Return the types of both sides at each choice of the sizes that are open."""
+    return list(zip(before.sizes(), after.sizes(), strict=True))

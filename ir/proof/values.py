@@ -1,0 +1,125 @@
+"""Values of tensors at random points, from which identities are told.
+
+A tensor has one array for all points, `[points, *shape]`; one of a single point is the same at all.
+Floats of every width are held in float64, so that what float32 would round is far above what this
+arithmetic rounds; integers are held in their own type, in which numpy wraps around as ONNX does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core import dtypes
+
+Array = np.ndarray[Any, Any]
+
+# 8 Gaussian points tell a row of coefficients from another: see `difference`.
+POINTS = 8
+
+
+class UnsupportedError(Exception):
+    """Why a window cannot be evaluated."""
+
+
+@dataclass(frozen=True)
+class PointValues:
+    """A tensor of element type `dtype` at all points."""
+
+    array: Array
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the tensor."""
+        return tuple(self.array.shape[1:])
+
+    @property
+    def rank(self) -> int:
+        """How many axes the tensor has."""
+        return self.array.ndim - 1
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is the same at all points: no input decides it."""
+        return bool(self.array.shape[0] == 1)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether its elements stand for real numbers."""
+        return bool(dtypes.is_float(self.dtype))
+
+    def fixed(self) -> Array:
+        """Return the tensor where it is the same at all points; raises UnsupportedError else."""
+        if not self.is_fixed:
+            raise UnsupportedError("sizes, axes or indices that depend on the inputs")
+        return np.asarray(self.array[0])
+
+    def with_array(self, array: Array) -> PointValues:
+        """Return a tensor of the same type."""
+        return PointValues(array, self.dtype)
+
+
+def constant(values: Array) -> PointValues:
+    """Return the value of a constant."""
+    if dtypes.is_float(values.dtype):
+        held = values.astype(np.float64)
+    elif values.dtype.kind in "biu":
+        held = values
+    else:
+        raise UnsupportedError(f"constants of {dtypes.type_name(values.dtype)}")
+    return PointValues(held[None], values.dtype)
+
+
+def drawn(random: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> PointValues:
+    """Return random values: normally distributed numbers, or integers of the whole range."""
+    of = dtypes.numpy_dtype(dtype)
+    sizes = (POINTS, *shape)
+    if dtypes.is_float(of):
+        return PointValues(random.standard_normal(sizes), of)
+    if of.kind in "iu":
+        low, high = dtypes.integer_limits(of)
+        return PointValues(random.integers(low, high, sizes, of, endpoint=True), of)
+    if of.kind == "b":  # what is true at which point tells booleans apart
+        return PointValues(random.standard_normal(sizes), of)
+    raise UnsupportedError(f"values of {dtypes.type_name(of)}")
+
+
+def spread(array: Array) -> Array:
+    """Return `array` with an entry for every point."""
+    return np.broadcast_to(array, (POINTS, *array.shape[1:]))
+
+
+def difference(a: Array, b: Array) -> float:
+    """Return how far two tensors are apart, as a part of their size; infinity for other shapes.
+
+    That is the largest ratio of root mean squares over the whole, and over each slice along each
+    axis, so that a small channel or a border has to agree by itself. At random normal points the
+    root mean square of an affine function is the norm of its coefficients.
+    """
+    if a.shape[1:] != b.shape[1:]:
+        return float("inf")
+    if a.dtype.kind != "f" or b.dtype.kind != "f":
+        return 0.0 if np.array_equal(spread(a), spread(b)) else float("inf")
+    if a is b or not a.size:
+        return 0.0
+    a, b = (spread(a), spread(b)) if a.shape != b.shape else (a, b)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        same = np.array_equal(a, b, equal_nan=True)
+        return 0.0 if same else float("inf")
+    moved = np.square(a - b)
+    if not moved.any():
+        return 0.0
+    size = np.square(a)
+    found = [_ratio(moved.sum(), size.sum())]
+    for axis in range(1, a.ndim):
+        others = tuple(each for each in range(a.ndim) if each != axis)
+        found.append(_ratio(moved.sum(others), size.sum(others)))
+    return float(max(np.max(each) for each in found))
+
+
+def _ratio(moved: Any, size: Any) -> Array:
+    with np.errstate(all="ignore"):
+        return np.where(moved == 0, 0.0, np.sqrt(np.asarray(moved) / np.asarray(size)))

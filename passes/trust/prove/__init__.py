@@ -1,0 +1,1 @@
+"""Certificates of runs: what of a result is proved, edit by edit."""

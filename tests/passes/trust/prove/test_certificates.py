@@ -1,0 +1,157 @@
+"""Certificates of runs, and what a checker refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import planish
+from planish import CertificateError
+from planish.ir.proof.certificate import Certificate
+from planish.ir.proof.check import check_certificate
+from planish.ir.proof.digests import Digests
+from planish.ir.proof.sides import Side
+
+from tests.helpers import graph_of
+
+RANDOM = np.random.default_rng(0)
+WEIGHTS = {
+    "w": RANDOM.standard_normal((8, 3, 3, 3)).astype(np.float32),
+    "s": RANDOM.uniform(0.5, 2, 8).astype(np.float32),
+    "b": RANDOM.standard_normal(8).astype(np.float32),
+    "m": RANDOM.standard_normal(8).astype(np.float32),
+    "v": RANDOM.uniform(0.5, 2, 8).astype(np.float32),
+    "one": np.float32(1),
+}
+TEXT = """g (float[N,3,H,20] x) => (float[N,8,P,10] y) {
+    c = Conv<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(x, w)
+    n = BatchNormalization(c, s, b, m, v)
+    r = Relu(n)
+    i = Identity(r)
+    t = Mul(i, one)
+    y = Sigmoid(t) }"""
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return graph_of(TEXT, WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def result(graph):
+    return planish.Pipeline.parse("exact").run(graph, verify="prove")
+
+
+def test_every_edit_is_proved(graph, result):
+    certificate = result.certificate
+    assert result.verified
+    assert certificate.is_complete
+    assert certificate.proved == len(certificate.edits) == result.edits
+    assert certificate.verdict().startswith(f"proved {result.edits} of {result.edits} edits")
+    folded = [each for each in certificate.windows if each.claim == "rounding"]
+    assert all(0 < each.units < 2 for each in folded)
+    check_certificate(graph, result.graph, certificate)
+
+
+def test_nobody_asked(graph):
+    assert planish.Pipeline.parse("exact").run(graph).certificate is None
+
+
+def test_a_file_holds_of_the_portable_model_as_well(graph, result, tmp_path):
+    planish.save(graph, tmp_path / "before.onnx")
+    path = tmp_path / "certificate.json"
+    result.certificate.save(path)
+    for portable in (False, True):
+        planish.save(result.graph, tmp_path / "after.onnx", portable=portable)
+        found = Certificate.load(path)
+        assert found == result.certificate
+        check_certificate(tmp_path / "before.onnx", tmp_path / "after.onnx", found)
+
+
+def test_the_same_run_gives_the_same_bytes(graph, result, tmp_path):
+    again = planish.Pipeline.parse("exact").run(graph, verify="prove")
+    for name, each in (("a", result), ("b", again)):
+        each.certificate.save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_another_model_is_refused(graph, result):
+    other = graph_of(TEXT, {**WEIGHTS, "b": WEIGHTS["b"] * np.float32(1.0000002)})
+    with pytest.raises(CertificateError, match="the model before is not the one"):
+        check_certificate(other, result.graph, result.certificate)
+    with pytest.raises(CertificateError, match="the model after is not the one"):
+        check_certificate(graph, graph, result.certificate)
+
+
+def test_a_certificate_of_a_wrong_model_does_not_hold(graph, result):
+    """Written for it, with all digests right."""
+    wrong = _with_folded(
+        result.graph, lambda w: np.where(np.arange(w.size).reshape(w.shape) == 7, -w, w)
+    )
+    right, forged = (Side(each, Digests()) for each in (result.graph, wrong))
+    references = {
+        right.reference(tensor): forged.reference(forged.tensors[name])
+        for name, tensor in right.tensors.items()
+    }
+    windows = tuple(
+        replace(each, output=(each.output[0], references[each.output[1]]))
+        for each in result.certificate.windows
+    )
+    forged = replace(result.certificate, after=forged.digest, windows=windows)
+    with pytest.raises(CertificateError, match="the sides differ by"):
+        check_certificate(graph, wrong, forged)
+
+
+def test_claims_that_say_too_much_do_not_hold(graph, result):
+    windows = tuple(replace(each, claim="exact") for each in result.certificate.windows)
+    forged = replace(result.certificate, windows=windows, edits=())
+    with pytest.raises(CertificateError, match="it is 'rounding', not 'exact'"):
+        check_certificate(graph, result.graph, forged)
+    with pytest.raises(CertificateError, match="is not shown to be equal"):
+        check_certificate(graph, result.graph, replace(result.certificate, windows=(), edits=()))
+    edits = tuple(replace(each, claim="exact") for each in result.certificate.edits)
+    with pytest.raises(CertificateError, match="claims more than its windows"):
+        check_certificate(graph, result.graph, replace(result.certificate, edits=edits))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda found: found["windows"][0].update(claim="exact"), "was changed"),
+        (lambda found: found.update(version=99), "of version 99"),
+        (lambda found: found.update(format="other"), "is no certificate"),
+    ],
+)
+def test_a_changed_file_is_refused(result, tmp_path, change, message):
+    path = tmp_path / "certificate.json"
+    result.certificate.save(path)
+    found = json.loads(path.read_text())
+    change(found)
+    path.write_text(json.dumps(found))
+    with pytest.raises(CertificateError, match=message):
+        Certificate.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])
+def test_what_is_no_certificate_is_refused(tmp_path, text):
+    path = Path(tmp_path / "certificate.json")
+    path.write_text(text)
+    with pytest.raises(CertificateError, match="is no certificate"):
+        Certificate.load(path)
+
+
+def test_nothing_is_proved_across_an_approximate_pass(graph):
+    with pytest.raises(planish.PipelineError, match="across 'prune'"):
+        planish.Pipeline.parse("exact,prune{amount=0.5}").run(graph, verify="prove")
+
+
+def _with_folded(graph, change):
+    """Return a copy of `graph` with the weight of its convolution changed."""
+    made = planish.load(planish.to_model(graph, portable=True))
+    (conv,) = (node for node in made.nodes if node.op == "Conv")
+    conv.inputs[1].values = change(conv.inputs[1].values).astype(np.float32)
+    return made
