@@ -25,7 +25,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
-CHANNELS = 1024  # a weight takes 38 MB
+CHANNELS, FEW = 1024, 16  # a weight takes 38 MB, and 9 kB
 WHERE = {"inside the file": False, "beside it": True}
 VERIFY = {"verified": "end", "not verified": "off"}
 _INTERVAL = 0.005
@@ -40,10 +40,9 @@ class Peak:
     private: int
 
 
-def write_model(path: Path, megabytes: float, *, beside: bool) -> int:
+def write_model(path: Path, megabytes: float, *, beside: bool, channels: int = CHANNELS) -> int:
     """Write a model of about so many `megabytes`, its weights inside or beside it; return bytes."""
     generator = np.random.default_rng(0)
-    channels = CHANNELS if megabytes >= _TINY * CHANNELS else 16
     layers = max(2, round(megabytes * 1e6 / (4 * 9 * channels**2)))
     nodes, constants, x = [], [], "x"
     for i in range(layers):
@@ -109,7 +108,8 @@ def main(sizes: list[float]) -> None:
         model, out = Path(name) / "model.onnx", Path(name) / "out.onnx"
         for megabytes in (_TINY, *sizes):
             for place, beside in WHERE.items():
-                size = write_model(model, megabytes, beside=beside)
+                channels = FEW if megabytes == _TINY else CHANNELS
+                size = write_model(model, megabytes, beside=beside, channels=channels)
                 for title, verify in VERIFY.items():
                     peak = peak_of(model, out, verify)
                     ratios = [

@@ -14,6 +14,7 @@ from ..ir.core.atomic import require_writable
 from ..ir.core.errors import PlanishError, SaveError
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load as load_model
+from ..ir.files.load import load_lazily
 from ..ir.files.model_folder import ModelFolder, model_folder, write_beside
 from ..ir.files.save import save, to_model
 from .show.console import give_standard_output_away
@@ -39,13 +40,16 @@ class ModelJob:
         return self.output / self.folder.place if self.output and self.folder else self.output
 
 
-def load(path: Path) -> gs.Graph:
+def load(path: Path, *, lazily: bool = False) -> gs.Graph:
     """Read a model from a file, or from standard input where `path` is `-`; see `planish.load`.
 
-    Of a folder with a `config.json`, it is the one inside.
+    Of a folder with a `config.json`, it is the one inside. `lazily`: large weights stay in the file
+    until they are asked for.
     """
     with while_doing(f"load '{path}'"):
-        return load_model(model_file(path)) if path != STREAM else _from_standard_input()
+        if path == STREAM:
+            return _from_standard_input()
+        return load_lazily(model_file(path)) if lazily else load_model(model_file(path))
 
 
 def model_file(path: Path) -> Path:

@@ -50,13 +50,15 @@ def given_model(
     mutable: bool = False,
     feeds: Path | None = None,
     tell: Callable[[str], None] = print_plain,
+    lazily: bool = False,
 ) -> gs.Graph:
     """Return the model at `path` with its inputs as `input_shape` has them, and tell what changed.
 
     Weights that are also graph inputs become constants, but where `mutable`, or where `feeds` give
-    them. Raises LoadError, and RefusedError where the sizes cannot be set.
+    them. `lazily`: large weights stay in the file until they are asked for. Raises LoadError, and
+    RefusedError where the sizes cannot be set.
     """
-    graph = load(path)
+    graph = load(path, lazily=lazily)
     old = list_initializers(graph)
     frozen = () if mutable else freeze_initializers(graph, names_in(feeds))
     if frozen:
@@ -80,13 +82,16 @@ def given_for(
     mutable: bool,
     seed: int,
     tell: Callable[[str], None],
+    lazily: bool = False,
 ) -> tuple[gs.Graph, Feeds | None, Drawn]:
     """Return the model at `path` and the feeds for what `steps` begin with, as `given_model` does.
 
     The feeds are None where verification is to draw them. The third are the shapes of inputs that
     are drawn, by name; None where there are feeds.
     """
-    graph = given_model(path, input_shape, mutable=mutable, feeds=given.feeds, tell=tell)
+    graph = given_model(
+        path, input_shape, mutable=mutable, feeds=given.feeds, tell=tell, lazily=lazily
+    )
     network = steps.behind_interface(graph)
     data = given.data(network, seed, steps.extra_feeds(), tell, model_file(path))
     return graph, data if data is None else WatchedFeeds(data), given.drawn(network)

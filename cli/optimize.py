@@ -120,6 +120,7 @@ def optimize(
                 mutable=mutable_initializers,
                 seed=seed,
                 tell=teller(as_json=as_json),
+                lazily=True,  # a run holds what it reads of them
             )
             with pass_progress(err) as progress:
                 result = steps.run(

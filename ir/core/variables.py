@@ -9,6 +9,8 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
+from .file_values import FileValues
+
 _EXOTIC = "planish_type"
 STANDARD_DOMAINS = frozenset({None, "", "ai.onnx"})
 FUSED_DOMAIN = "planish"
@@ -44,6 +46,8 @@ def dense_values(tensor: gs.Tensor) -> np.ndarray[Any, Any] | None:
     held = tensor._values
     if isinstance(held, np.ndarray):
         return held
+    if isinstance(held, FileValues):
+        return held.load()
     if type(held) is LazyValues:  # from a person's own GraphSurgeon script
         return np.asarray(tensor.values)
     return None

@@ -43,7 +43,19 @@ def load(
     return graph
 
 
-def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
+def load_lazily(path: Path) -> gs.Graph:
+    """Read the model at `path` as `load` does, and leave large weights in their files.
+
+    They are read when they are asked for, and nobody but who asks holds them. The files must not be
+    written to meanwhile; another may take the place of each. Where the system cannot have both, all
+    are read at once.
+    """
+    return _read(path, lazily=hasattr(os, "pread"))
+
+
+def _read(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto, *, lazily: bool = False
+) -> gs.Graph:
     if isinstance(source, onnx.ModelProto):
         return import_model(source, TensorData(None), "the ModelProto")
     if isinstance(source, bytes | bytearray | memoryview):
@@ -59,19 +71,19 @@ def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
     if path.is_dir():
         raise LoadError(f"{where} is a folder; name the .onnx file inside it")
     try:
-        data, weights = read_apart(path)
+        data, weights = read_apart(path, lazily=lazily)
     except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
         why = getattr(error, "strerror", None) or error
         raise LoadError(f"cannot read {where}: {why}; check the path") from error
     folder = path.resolve().parent
     if not weights:
-        return import_model(_parse(data, where), TensorData(folder), where)
+        return import_model(_parse(data, where), TensorData(folder, lazily=lazily), where)
     try:
         model = _parse(data, where)
     except LoadError:
         _parse(path.read_bytes(), where)  # says it of the whole file
         raise
-    return import_model(model, DataBeside(weights, folder), where)
+    return import_model(model, DataBeside(weights, folder, lazily=lazily), where)
 
 
 def _parse(data: bytes, where: str) -> onnx.ModelProto:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..core.file_values import FileValues, WeightFile
 from ..proto.apart import take_apart
 
 Array = np.ndarray[Any, Any]
@@ -16,15 +18,20 @@ Array = np.ndarray[Any, Any]
 _LARGE = 1 << 22
 
 
-def read_apart(path: Path) -> tuple[bytes, list[Array]]:
+def read_apart(path: Path, *, lazily: bool = False) -> tuple[bytes, Sequence[Array | FileValues]]:
     """Return the bytes of the model at `path`, and the weights that were left out of them.
 
-    Raises OSError where the file cannot be read.
+    `lazily`: these stay in the file until they are asked for. Raises OSError where the file cannot
+    be read.
     """
     if path.is_file() and path.stat().st_size >= _LARGE:
         with path.open("rb", buffering=0) as file:
+            kept = WeightFile(path) if lazily else None
 
-            def read(at: int, values: Array) -> None:
+            def read(at: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array | FileValues:
+                if kept is not None:
+                    return FileValues(kept, at, dtype, shape, mapped=False)
+                values = np.empty(shape, dtype)
                 left = values.reshape(-1).view(np.uint8).data
                 file.seek(at)
                 while left:
@@ -32,6 +39,7 @@ def read_apart(path: Path) -> tuple[bytes, list[Array]]:
                     if not count:
                         raise ValueError("the file has become shorter")
                     left = left[count:]
+                return values
 
             # Mapped only while it is taken apart, for others may write to it.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -69,6 +69,7 @@ class Edit(WholeGraphEdits):
         if self.left is not None and self.left <= 0:
             return False
         self._open = True
+        self.uses.let_go()  # of what edits before have replaced
         return True
 
     def savepoint(self) -> None:
@@ -273,6 +274,7 @@ class Edit(WholeGraphEdits):
         self._pending.write(self.uses.scopes(self.graph))
         self._dirty = False
         self._journal = None
+        self.uses.let_go()
         self.uses.relink()
         for scope in self.uses.scopes(self.graph):
             sort(scope)

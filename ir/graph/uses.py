@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import onnx_graphsurgeon as gs
 
+from ..core.file_values import let_go, lies_in_file
 from ..core.variables import subgraphs_of
 from ..proto.metadata import quantization_of
 
@@ -33,6 +34,7 @@ class Uses:
         self._places: dict[int, int] = {}  # of nodes, in the order in which they came
         self._nesting: set[int] = set()  # nodes with subgraphs
         self._changed: dict[int, gs.Tensor] | None = None  # since `relink`; None for all tensors
+        self._unread: list[gs.Constant] = []
         self._index(graph)
 
     def scopes(self, graph: gs.Graph) -> Iterator[gs.Graph]:
@@ -131,6 +133,15 @@ class Uses:
         counts[reader] -= 1
         if not counts[reader]:
             del counts[reader]
+            if not counts and lies_in_file(tensor):
+                self._unread.append(tensor)
+
+    def let_go(self) -> None:
+        """Give the memory of weights back that nothing reads any more and that lie in a file."""
+        for tensor in self._unread:
+            if not self.reads(tensor):
+                let_go(tensor)
+        self._unread.clear()
 
     def set_interface(self, graph: gs.Graph) -> None:
         """Enter other inputs and outputs of `graph`, the outermost of the index."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -22,7 +22,8 @@ from .left_out import LEFT_OUT, left_out_at, mark_left_out
 from .wire import Field, bytes_field, fields
 
 Array = np.ndarray[Any, Any]
-Read = Callable[[int, Array], None]
+Weight = TypeVar("Weight")
+Read = Callable[[int, np.dtype[Any], tuple[int, ...]], Weight]
 
 # Weights of fewer bytes stay in the proto.
 LARGE = 1 << 16
@@ -39,13 +40,13 @@ _READ = frozenset(
 )  # fmt: skip
 
 
-def take_apart(data: memoryview, read: Read) -> tuple[bytes, list[Array]] | None:
+def take_apart(data: memoryview, read: Read[Weight]) -> tuple[bytes, list[Weight]] | None:
     """Return a model without its large weights, and those, as its tensors say (`left_out_at`).
 
-    `read` reads an array from a place in `data` on. None where there is none, or `data` is no
-    model that can be taken apart: the parser says what is wrong with it.
+    `read` gives the array of a type and shape that lies in `data` from a place on. None where there
+    is none, or `data` is no model that can be taken apart: the parser says what is wrong with it.
     """
-    weights: list[Array] = []
+    weights: list[Weight] = []
     try:
         graph = [f for f in fields(data, 0, len(data)) if f.number == _GRAPH]
         if len(graph) != 1 or not graph[0].is_bytes:
@@ -61,7 +62,7 @@ def take_apart(data: memoryview, read: Read) -> tuple[bytes, list[Array]] | None
 
 
 def _without_weights(
-    data: memoryview, graph: Field, weights: list[Array], read: Read
+    data: memoryview, graph: Field, weights: list[Weight], read: Read[Weight]
 ) -> Iterator[memoryview | bytes]:
     """Yield what lies between large weights, and in turn the tensors without their values."""
     start = graph.value
@@ -77,7 +78,7 @@ def _without_weights(
 
 
 def _without_values(
-    data: memoryview, tensor: Field, weights: list[Array], read: Read
+    data: memoryview, tensor: Field, weights: list[Weight], read: Read[Weight]
 ) -> bytes | None:
     """Return a tensor of which `weights` has the values; None where they stay where they are."""
     inner = list(fields(data, tensor.value, tensor.end))
@@ -95,8 +96,7 @@ def _without_values(
     size = raw[0].end - raw[0].value
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size:
         return None
-    values = np.empty(shape, dtype)
-    read(raw[0].value, values)
+    values = read(raw[0].value, dtype, shape)
     proto.data_location = TensorProto.EXTERNAL
     mark_left_out(proto, len(weights))
     weights.append(values)

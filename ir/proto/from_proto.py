@@ -153,7 +153,7 @@ class _Importer:
         return found
 
     def _constant(self, tensor: TensorProto) -> gs.Constant:
-        made = make_constant(tensor.name, self._data.values(tensor))
+        made = make_constant(tensor.name, self._data.held(tensor))
         if tensor.doc_string or tensor.metadata_props:
             known = tensor_metadata(made)
             set_tensor_metadata(made, replace(known, data=data_metadata(tensor)))

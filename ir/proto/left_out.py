@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
 from ..core import dtypes
+from ..core.file_values import FileValues
 from ..core.variables import dense_values
 from .tensor_data import TensorData
 
@@ -38,15 +39,28 @@ def left_out_at(proto: TensorProto) -> int | None:
 class DataBeside(TensorData):
     """Reads left-out tensors from `weights`, without a copy; others from files in `folder`."""
 
-    def __init__(self, weights: Sequence[np.ndarray[Any, Any]], folder: Path | None = None) -> None:
-        super().__init__(folder)
+    def __init__(
+        self,
+        weights: Sequence[np.ndarray[Any, Any] | FileValues],
+        folder: Path | None = None,
+        *,
+        lazily: bool = False,
+    ) -> None:
+        super().__init__(folder, lazily=lazily)
         self._weights = weights
+
+    def held(self, tensor: TensorProto) -> np.ndarray[Any, Any] | FileValues:
+        """Return the values of an initializer as a constant is to hold them."""
+        place = left_out_at(tensor)
+        found = None if place is None else self._weights[place]
+        return found if isinstance(found, FileValues) else super().held(tensor)
 
     def array(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
         """Return the values of `tensor` as a read-only array."""
         place = left_out_at(tensor)
         if place is None:
             return super().array(tensor)
-        values = self._weights[place].view()
+        found = self._weights[place]
+        values = (found.load() if isinstance(found, FileValues) else found).view()
         values.flags.writeable = False
         return values

@@ -12,6 +12,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 from onnx_graphsurgeon.util.misc import SynchronizedList
 
 from ..core.build import linked_list
+from ..core.file_values import SOURCE
 
 Part = Any  # a graph, a node or a tensor: none is typed
 Flat = list[tuple[Any, dict[str, Any]]]
@@ -54,7 +55,7 @@ class _TakingApart:
         made: Flat = []
         while len(made) < len(self._parts):  # which grows as parts name others
             part = self._parts[len(made)]
-            left_out = _LINKS if isinstance(part, gs.Tensor) else ()
+            left_out = (*_LINKS, SOURCE) if isinstance(part, gs.Tensor) else ()
             state = {k: self._value(v) for k, v in vars(part).items() if k not in left_out}
             made.append((type(part), state))
         return made

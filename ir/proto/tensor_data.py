@@ -17,7 +17,10 @@ from onnx import TensorProto
 
 from ..core import dtypes
 from ..core.errors import LoadError
+from ..core.file_values import FileValues, WeightFile
 
+# Smaller ones are views of one map.
+_LARGE = 1 << 16
 _MOST_DIGITS = 19  # no file is longer than a 64-bit number says
 _STORABLE = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED, TensorProto.STRING}
 
@@ -26,18 +29,43 @@ class TensorData:
     """Reader of the tensors of one model file.
 
     `folder` is the folder that holds the model, or None for a model that came without a path
-    (bytes or a ModelProto), whose external tensors are then refused.
+    (bytes or a ModelProto), whose external tensors are then refused. `lazily`: large external
+    tensors are mapped one by one, when they are asked for.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, *, lazily: bool = False) -> None:
         self._folder = folder
+        self._lazily = lazily
+        self._files: dict[Path, WeightFile] = {}
         self._maps: dict[Path, mmap.mmap | bytes] = {}
+
+    def held(self, tensor: TensorProto) -> np.ndarray[Any, Any] | FileValues:
+        """Return the values of an initializer as a constant is to hold them."""
+        large = self._lazily and tensor.data_location == TensorProto.EXTERNAL
+        if not large or min(tensor.dims, default=0) <= 0 or dtypes.bits(tensor.data_type) < 8:
+            return self.values(tensor)
+        path, offset, size = self._place(tensor)
+        if size < _LARGE:
+            return self.array(tensor)
+        if path not in self._files:
+            self._files[path] = WeightFile(path)
+        dtype = dtypes.numpy_dtype(tensor.data_type)
+        return FileValues(self._files[path], offset, dtype, tuple(tensor.dims), mapped=True)
 
     def array(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
         """Return the values of an external `tensor` as a read-only view of the mapped file.
 
         Raises LoadError where the location leaves the folder, is no regular file, or is too short.
         """
+        path, offset, length = self._place(tensor)
+        buffer = self._map(path, tensor.name)
+        if dtypes.bits(tensor.data_type) < 8:
+            return _unpack(tensor, bytes(buffer[offset : offset + length]))
+        flat = np.frombuffer(buffer, np.uint8, count=length, offset=offset)
+        return flat.view(dtypes.numpy_dtype(tensor.data_type)).reshape(tuple(tensor.dims))
+
+    def _place(self, tensor: TensorProto) -> tuple[Path, int, int]:
+        """Return the file of an external `tensor`, where in it the values begin, and their size."""
         entries = {entry.key: entry.value for entry in tensor.external_data}
         if tensor.data_type not in _STORABLE:
             raise LoadError(
@@ -61,10 +89,7 @@ class TensorData:
                 f"external data of tensor '{tensor.name}' ends at byte {offset + length}, but "
                 f"'{path}' has {len(buffer)} bytes; the file is truncated or not the right one"
             )
-        if dtypes.bits(tensor.data_type) < 8:
-            return _unpack(tensor, bytes(buffer[offset : offset + length]))
-        flat = np.frombuffer(buffer, np.uint8, count=length, offset=offset)
-        return flat.view(dtypes.numpy_dtype(tensor.data_type)).reshape(tuple(tensor.dims))
+        return path, offset, length
 
     def inline(self, tensor: TensorProto) -> None:
         """Replace the external data of `tensor` by a copy inside the proto."""

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.file_values import take_hold
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
 from ....ir.graph.types import Types
@@ -58,11 +59,17 @@ class GraphState:
 
 
 def _protect_weights(graph: gs.Graph) -> None:
-    """Make the weights, which the untouched graph shares, read-only in this copy of it."""
+    """Make the weights, which the untouched graph shares, read-only in this copy of it.
+
+    It holds those that lie in a file, until nothing in it reads them any more.
+    """
     for scope in scopes(graph):
         for node in scope.nodes:
             for tensor in node.inputs:
-                held = tensor._values if isinstance(tensor, gs.Constant) else None
+                if not isinstance(tensor, gs.Constant):
+                    continue
+                take_hold(tensor)
+                held = tensor._values
                 if isinstance(held, np.ndarray) and held.flags.writeable:
                     tensor._values = held.view()
                     tensor._values.flags.writeable = False

@@ -43,9 +43,9 @@ def _model(values=VALUES, **kept):
 
 
 def _read_from(data):
-    def reader(at, values):
-        flat = np.frombuffer(data, np.uint8, values.nbytes, at)
-        values[...] = flat.view(values.dtype).reshape(values.shape)
+    def reader(at, dtype, shape):
+        size = dtype.itemsize * int(np.prod(shape))
+        return np.frombuffer(data, np.uint8, size, at).view(dtype).reshape(shape)
 
     return reader
 
