@@ -109,8 +109,9 @@ def _done(point: Point) -> str:
     plan = point.plan
     if plan is None:
         return point.pipeline
-    counts = Counter(plan.precisions)
-    parts = [f"{counts['int8']} of {counted(len(plan.precisions), 'layer')} int8"]
+    counts = Counter(treatment.name for treatment in plan.treatments)
+    whole = counted(len(plan.treatments), "layer")
+    parts = [f"{count} of {whole} {name}" for name, count in counts.items() if name != "float"]
     amounts = Counter(amount for amount in plan.amounts if amount)
     parts += [
         f"{100 * amount:g} % of the channels of {counted(count, 'group')}"

@@ -85,7 +85,7 @@ def measure_task(
 
 
 def profile(job: TaskCall) -> dict[str, Any]:
-    """Return the seconds of each layer that the options name, with what belongs to it.
+    """Return the seconds of each layer, of which the options have all names, and what is its.
 
     To a layer belongs what follows it up to the next layers: activations, sums, pools. What turns
     floats into integers and back is told apart, with the number of its values.
@@ -94,7 +94,7 @@ def profile(job: TaskCall) -> dict[str, Any]:
     path = job.files["model"]
     found = runtime.lower(path).time_layers(_feed(job), rounds=job.options["rounds"])
     graph = load(path)
-    names: list[str] = job.options["layers"]
+    names: list[list[str]] = job.options["layers"]
     owners = _owners(graph, names)
     view = Context(graph).view()
     seconds = [0.0] * len(names)
@@ -125,7 +125,7 @@ def profile(job: TaskCall) -> dict[str, Any]:
 
 def profile_task(
     model: Path,
-    layers: Sequence[str],
+    layers: Sequence[Sequence[str]],
     feeds: Path,
     labels: Sequence[str],
     runtime: Runtime,
@@ -139,7 +139,7 @@ def profile_task(
         options={
             "runtime": asdict(runtime),
             "labels": list(labels),
-            "layers": list(layers),
+            "layers": [list(names) for names in layers],
             "rounds": rounds,
         },
         files={"model": model, "feeds": feeds},
@@ -148,16 +148,17 @@ def profile_task(
     )
 
 
-def _owners(graph: gs.Graph, names: Sequence[str]) -> dict[str, int]:
-    """Return to which of the layers `names` what nodes compute belongs, by all their names.
+def _owners(graph: gs.Graph, layers: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Return to which of the `layers`, each with its names, what nodes compute belongs, by names.
 
     That is the last layer that a node depends on by no other, or the first where there is none.
     """
-    places = {name: place for place, name in enumerate(names)}
+    places = {name: place for place, names in enumerate(layers) for name in names}
     of_tensor: dict[int, int] = {}
     found: dict[str, int] = {}
     for node in graph.nodes:
-        own = places.get(node_key(node), places.get(node.name))
+        known = (places.get(name) for name in (node_key(node), *(t.name for t in node.outputs)))
+        own = next((place for place in known if place is not None), None)
         if own is None:
             own = max((of_tensor[id(t)] for t in node.inputs if id(t) in of_tensor), default=0)
         for tensor in node.outputs:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from ...ir.core.atomic import replacing
-from .costs import PRECISIONS, SiteCosts
+from .costs import SiteCosts
 from .front import Point, misses
 from .request import Request
 from .search import Found
+from .treatments import TREATMENTS
 
 FORMAT = "planish-search-1"
 
@@ -36,6 +37,7 @@ def document(found: Found, request: Request, told: Mapping[str, Any]) -> dict[st
         "front": front,
         "best": found.points.index(found.best),
         "misses": misses(found.best, request.budget),
+        "foresight": asdict(found.foresight),
         "sites": None if found.costs is None else _sites(found.costs),
     }
 
@@ -51,9 +53,9 @@ def _point(point: Point, request: Request, found: Found) -> dict[str, Any]:
     if point.plan is not None and found.costs is not None:
         names = found.costs.sites
         sites = {
-            "precisions": {
-                site.name: precision
-                for site, precision in zip(names.layers, point.plan.precisions, strict=True)
+            "treatments": {
+                site.name: treatment.name
+                for site, treatment in zip(names.layers, point.plan.treatments, strict=True)
             },
             "amounts": {
                 group.name: amount
@@ -72,12 +74,15 @@ def _sites(costs: SiteCosts) -> dict[str, Any]:
             {
                 "name": site.name,
                 "op": site.op,
-                "parameters": site.parameters,
-                "seconds": {
-                    precision: costs.seconds[p, :, i].tolist()
-                    for p, precision in enumerate(PRECISIONS)
+                "treatments": {
+                    treatment.name: {
+                        "seconds": costs.seconds[k, :, i].tolist(),
+                        "noise": float(costs.noise[k, i]),
+                        "parameters": float(costs.parameters[k, i]),
+                    }
+                    for k, treatment in enumerate(TREATMENTS)
+                    if np.isfinite(costs.noise[k, i])
                 },
-                "noise_int8": float(costs.quantized[i]),
             }
             for i, site in enumerate(sites.layers)
         ],

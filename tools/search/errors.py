@@ -9,16 +9,20 @@ that holds is measured with joint candidates later, and corrected (`foresight`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.option_text.options import show_value
 from ...ir.core.variables import node_key
 from ...ir.files.load import load
 from ...passes.analysis.channels.find_groups import channel_groups
 from ...passes.engine.context import Context
+from ...passes.engine.node_names import NodeSelection
+from ...passes.pipeline.pipeline import Pipeline
 from ...passes.prune.prune.channel_units import channel_units, masks_of
 from ...passes.prune.prune.masked_copy import masked_copy
 from ...passes.quantize.calibration_feeds import calibration_feeds
@@ -28,7 +32,9 @@ from ...passes.quantize.quantize.mixed_precision.evaluator import ChoiceEvaluato
 from ...passes.quantize.quantize.scheme import QuantizationScheme
 from ...passes.quantize.quantize.units import read_units, tensors_of
 from ...passes.quantize.quantize.variants import QuantizedVariants
+from ...passes.quantize.quantize_weights.linear_weights import WEIGHTED, find_weights
 from ..tasks.task import Task, TaskCall
+from .chains import substitutes_in, tensors_made, with_substitute
 from .judge import NamedGraphs
 from .sites import Sites
 from .stored_feeds import StoredFeeds
@@ -99,6 +105,40 @@ def quantized_alone(job: TaskCall) -> list[float]:
         site.name: lambda name=site.name: variants.build({name})
         for site in sites.layers
         if site.name in known
+    }
+    noise = _noise(NamedGraphs(graph, made), list(made), job)
+    return [noise.get(site.name, float("inf")) for site in sites.layers]
+
+
+def weights_alone(job: TaskCall) -> list[float]:
+    """Return the noise of each layer of the sites when it alone has weights of 4 bits."""
+    sites = Sites.from_json(job.options["sites"])
+    graph = load(job.files["model"])
+    view = Context(graph).view()
+    selection = NodeSelection(only=tuple(site.name for site in sites.layers))
+    found, _ = find_weights(view, WEIGHTED, selection)
+    known = {node_key(node) for weight in found for node in weight.nodes}
+
+    def four(name: str) -> gs.Graph:
+        text = f"quantize-weights{{bits=4,only={show_value([name])}}}"
+        return Pipeline.parse(text).run(graph, verify="off").graph
+
+    made = {site.name: partial(four, site.name) for site in sites.layers if site.name in known}
+    noise = _noise(NamedGraphs(graph, made), list(made), job)
+    # What is too small to save space stays as it is, without noise.
+    return [noise.get(site.name) or float("inf") for site in sites.layers]
+
+
+def substituted_alone(job: TaskCall) -> list[float]:
+    """Return the noise of each layer when it alone is as in the model `substituted`."""
+    sites = Sites.from_json(job.options["sites"])
+    graph = load(job.files["model"])
+    other = load(job.files["substituted"])
+    chains = substitutes_in(other, sites.layers, tensors_made(graph))
+    made = {
+        site.name: partial(with_substitute, graph, site, chains[site.name])
+        for site in sites.layers
+        if site.name in chains
     }
     noise = _noise(NamedGraphs(graph, made), list(made), job)
     return [noise.get(site.name, float("inf")) for site in sites.layers]

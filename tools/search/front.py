@@ -11,17 +11,27 @@ from .plan import SitePlan
 from .request import Budget
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of a pipeline, and how many samples it is given; None: all to learn from."""
+
+    pipeline: str
+    samples: int | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A network that a pipeline makes, and what was measured of it.
+    """A network that the stages of a pipeline make, and what was measured of it.
 
     `seconds`: of one run; `speedup`: times as fast as the model that was given, side by side.
     `drop`: what the metric loses, at most, of all outputs; `accuracy`: what the judge told.
-    `foretold`: seconds, noise and bytes that the costs of its sites let expect; None without.
+    `foretold`: seconds, noise and bytes that the costs of its sites let expect, corrected as points
+    before it showed; `raw_seconds` without that, and `alone` the noise of single sites by kind.
     """
 
-    pipeline: str
+    stages: tuple[Stage, ...]
     model: Path
+    sha256: str
     seconds: float
     speedup: float
     bytes: int
@@ -29,16 +39,23 @@ class Point:
     holds: bool
     accuracy: Mapping[str, Any]
     plan: SitePlan | None = None
+    raw_seconds: float = 0.0
+    alone: Mapping[str, float] = field(default_factory=dict)
     foretold: Mapping[str, float] = field(default_factory=dict)
     recovery: str = "none"
     spent: float = 0.0
     remarks: Sequence[Sequence[str]] = ()
 
+    @property
+    def pipeline(self) -> str:
+        """The pipeline as one text."""
+        return ",".join(stage.pipeline for stage in self.stages)
+
     def to_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold, without its sites."""
         told = asdict(self)
         del told["plan"]
-        return {**told, "model": str(self.model)}
+        return {"pipeline": self.pipeline, **told, "model": str(self.model)}
 
 
 def is_beaten(point: Point, others: Sequence[Point]) -> bool:

@@ -1,41 +1,38 @@
 """A choice for every site, and the pipeline that does it: text that anyone can run.
 
-simplify, prune each amount, recover, shrink-channels, exact or int8 with what stays float
+    simplify, prune each amount, recover, shrink-channels, substitutes, recover, exact or int8
+
+Channels go first: a layer has its name until a substitute takes its place. What was pruned is
+recovered block by block while the graph has the tensors of the original, under masks; the rest, and
+all of it where that pays, end to end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ...ir.core.option_text.options import show_value
 from .sites import Sites
+from .treatments import FLOAT, Treatment
 
-Precision = Literal["float", "int8"]
 Recovery = Literal["none", "blocks", "both"]
+# The names of the nodes that take a layer's place, by what is done with it and its name.
+Substituted = Mapping[str, Mapping[str, Sequence[str]]]
 
 CRITERION = "reconstruction"
 # What stands before everything that is chosen: sites are those of the graph that it leaves.
 BASE = "simplify"
-_RECOVER: dict[Recovery, str] = {
-    "none": "",
-    "blocks": "recover",
-    "both": "recover{mode=both,epochs=6}",
-}
+_END_TO_END = "recover{mode=end-to-end,epochs=6}"
 
 
 @dataclass(frozen=True)
 class SitePlan:
-    """The precision of each layer of `sites`, and what part of each group's channels goes."""
+    """What is done with each layer of the sites, and what part of each group's channels goes."""
 
-    precisions: tuple[Precision, ...]
+    treatments: tuple[Treatment, ...]
     amounts: tuple[float, ...]
-
-    @classmethod
-    def uniform(cls, sites: Sites, precision: Precision, amount: float) -> SitePlan:
-        """Return the plan that does the same everywhere."""
-        return cls((precision,) * len(sites.layers), (amount,) * len(sites.groups))
 
     @property
     def is_pruned(self) -> bool:
@@ -43,26 +40,64 @@ class SitePlan:
         return any(self.amounts)
 
     @property
-    def has_integers(self) -> bool:
-        """Say whether any layer runs on integers."""
-        return "int8" in self.precisions
+    def is_substituted(self) -> bool:
+        """Say whether any layer is replaced."""
+        return any(treatment.substitute is not None for treatment in self.treatments)
 
-    def pipeline(self, sites: Sites, recovery: Recovery = "none") -> str:
-        """Return the pipeline as text."""
-        steps = [BASE, *self._prunings(sites)]
+    @property
+    def learns(self) -> bool:
+        """Say whether there is anything to recover."""
+        return self.is_pruned or self.is_substituted
+
+    def stages(
+        self, sites: Sites, recovery: Recovery = "none", substituted: Substituted | None = None
+    ) -> tuple[str, ...]:
+        """Return the pipeline as text, in one part or in two.
+
+        The first learns from all samples, the last looks at some. `substituted`: how substitutes
+        call their nodes.
+        """
+        steps = [*self._prunings(sites)]
         if self.is_pruned:
-            steps += [*filter(None, [_RECOVER[recovery]]), "shrink-channels{measure=false}"]
-        left = [
+            steps += ["recover"] if recovery != "none" else []
+            steps += [_END_TO_END] if recovery == "both" and not self.is_substituted else []
+            steps += ["shrink-channels{measure=false}"]
+        for substitute in dict.fromkeys(t.substitute for t in self.treatments):
+            if substitute is not None:
+                steps.append(substitute.text(self._names(sites, substitute=substitute)))
+        if self.is_substituted and recovery == "both":
+            steps.append(_END_TO_END)
+        last = [self._numbers(sites, substituted or {})]
+        four = [
             site.name
-            for site, precision in zip(sites.layers, self.precisions, strict=True)
-            if precision == "float"
+            for site, treatment in zip(sites.layers, self.treatments, strict=True)
+            if treatment.precision == "weights4"
         ]
-        if not self.has_integers:
-            steps.append("exact")
-        else:
-            excluded = f",exclude={show_value(left)}" if left else ""
-            steps.append(f"int8{{measure=false,guard=off{excluded}}}")
-        return ",".join(steps)
+        if four:
+            last.append(f"quantize-weights{{bits=4,only={show_value(four)}}}")
+        if not steps:
+            return (",".join(last),)
+        return ",".join([BASE, *steps]), ",".join(last)
+
+    def _numbers(self, sites: Sites, substituted: Substituted) -> str:
+        """Return the last part: integers, but for what stays float."""
+        left: list[str] = []
+        for site, treatment in zip(sites.layers, self.treatments, strict=True):
+            if treatment.precision == "int8":
+                continue
+            what = None if treatment.substitute is None else treatment.substitute.name
+            left += substituted.get(what or "", {}).get(site.name, [site.name])
+        if not any(treatment.precision == "int8" for treatment in self.treatments):
+            return "exact"
+        excluded = f",exclude={show_value(left)}" if left else ""
+        return f"int8{{measure=false,guard=off{excluded}}}"
+
+    def _names(self, sites: Sites, substitute: object) -> list[str]:
+        return [
+            site.name
+            for site, treatment in zip(sites.layers, self.treatments, strict=True)
+            if treatment.substitute == substitute
+        ]
 
     def _prunings(self, sites: Sites) -> list[str]:
         by_amount: dict[float, list[str]] = {}
@@ -70,6 +105,11 @@ class SitePlan:
             if amount:
                 by_amount.setdefault(amount, []).append(group.name)
         return [prune_text(amount, names) for amount, names in sorted(by_amount.items())]
+
+
+def uniform(sites: Sites, treatment: Treatment = FLOAT, amount: float = 0.0) -> SitePlan:
+    """Return the plan that does the same everywhere."""
+    return SitePlan((treatment,) * len(sites.layers), (amount,) * len(sites.groups))
 
 
 def prune_text(amount: float, only: Sequence[str] = (), criterion: str = CRITERION) -> str:

@@ -8,7 +8,7 @@ Every step is a task of the journal, so that a search that was ended goes on whe
 
 from __future__ import annotations
 
-import math
+import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,20 +18,23 @@ import numpy as np
 
 from ...ir.core.atomic import replacing
 from ..tasks.journal import TaskJournal
-from .build import MODEL, build_task
-from .clock import measure_task
+from .builder import PointBuilder
 from .costs import ChoiceCosts, SiteCosts
+from .foresight import Foresight
 from .front import Point, best_of, front_of, misses
-from .judge import judge_task
 from .plan import Recovery, SitePlan
 from .request import Request
 from .survey import Given, Survey
 
-_MEASURED = 3.0  # seconds of a point beside the model that was given
 # What is foretold is met by that much, so that what is measured falls on the right side.
-_SPARE = 1.03
-_ROUNDS = 6
-_MOST_CORRECTION = 4.0
+_SPARE = 1.02
+# By that much a target is moved where the same choice comes out again.
+_STEP = 1.03
+_SAME = 5
+# Points that are built for the front beside those that the budget takes.
+_FRONT = 6
+# A gap of the front below this factor in time is left.
+_GAP = 1.2
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Found:
     best: Point
     costs: SiteCosts | None
     baseline: float
+    foresight: Foresight
 
 
 class BudgetSearch:
@@ -59,163 +63,154 @@ class BudgetSearch:
         self._journal = journal
         self._given = given
         self._request = request
+        self._budget = request.budget
         self._out = out
         self._kept = kept
+        self._builder = PointBuilder(journal, given, request)
         self._points: list[Point] = []
+        self._tried: set[tuple[SitePlan, Recovery]] = set()
         self._costs: SiteCosts | None = None
         self._best: Point | None = None
-        self._slowest: dict[str, float] = {}
+        self._longest: dict[Recovery, float] = {}
 
     def run(self) -> Found:
         """Search until the budget is met and the front is known, or time is up."""
-        self._try_text("exact")
-        self._try_text("int8{measure=false,guard=off}")
-        survey = Survey(self._journal, self._given, self._request)
-        base = survey.base()
-        self._costs = survey.costs(base)
+        for pipeline in ("exact", "int8{measure=false,guard=off}"):
+            self._add(self._builder.build((pipeline,)))
+        self._costs = Survey(self._journal, self._given, self._request).costs()
         self._meet()
+        self._fill()
         return self._found()
 
     def _meet(self) -> None:
         """Build what the costs say fits the budget, and correct them by what that is."""
-        seen: set[SitePlan] = {p.plan for p in self._points if p.plan is not None}
-        for _ in range(_ROUNDS):
-            if not self._has_time("blocks"):
+        goal = self._budget.speedup
+        if goal is None:
+            self._meet_accuracy()
+            return
+        point = self._reach(goal)
+        if point is not None and not point.holds and point.plan is not None:
+            self._try(point.plan, "both")
+        # The honest front: between what is accurate enough and what is fast enough.
+        while misses(self._best_point(), self._budget):
+            holding = [p for p in self._points if p.holds]
+            fastest = max((p.speedup for p in holding), default=1.0)
+            middle = (fastest * goal) ** 0.5
+            if goal / fastest < _GAP or not self._has_time("blocks"):
                 return
-            plan = self._solved()
-            if plan is None or plan in seen:
+            point = self._reach(middle)
+            if point is None:
                 return
-            seen.add(plan)
-            self._try(plan, "blocks" if plan.is_pruned else "none")
-            if not misses(self._best_point(), self._request.budget):
+            if not point.holds:
+                goal = middle
+
+    def _reach(self, speedup: float) -> Point | None:
+        """Build the most accurate of what is `speedup` times as fast; None where nothing new is.
+
+        Where what was measured falls short, what is foretold is corrected, and it is built again.
+        """
+        found, asked = None, speedup
+        for _ in range(3):
+            plan = self._solved(asked)
+            for _ in range(_SAME):
+                if plan is None or (plan, self._recovery(plan)) not in self._tried:
+                    break
+                asked *= _STEP
+                plan = self._solved(asked)
+            point = None if plan is None else self._try(plan, self._recovery(plan))
+            if point is None:
+                return found
+            found = point
+            if point.speedup >= speedup:
+                return found
+        return found
+
+    def _meet_accuracy(self) -> None:
+        """Build the fastest of what loses no more than allowed, as noise lets expect."""
+        spare = 1.0
+        for _ in range(_FRONT):
+            point = self._fastest(spare)
+            if point is None:
+                return
+            # The metric loses by the size of errors; noise is their square.
+            spare *= 1.5 if point.holds else 0.5
+
+    def _fastest(self, spare: float) -> Point | None:
+        assert self._costs is not None
+        costs = ChoiceCosts(self._costs, self._foresight().scales)
+        noise = self._foresight().noise_of(self._budget.max_drop)
+        bounds = {} if noise is None else {"error": noise * spare}
+        if self._budget.size is not None:
+            bounds["bytes"] = float(self._budget.size)
+        choice = costs.problem.solve(bounds, least="seconds")
+        if choice is None:
+            return None
+        plan = costs.plan(choice)
+        return self._try(plan, self._recovery(plan))
+
+    def _fill(self) -> None:
+        """Build points in the widest gaps of the front, while there is time."""
+        for _ in range(_FRONT):
+            front = sorted(front_of(self._points), key=lambda p: p.seconds)
+            gaps = [
+                (slow.seconds / fast.seconds, (slow.speedup * fast.speedup) ** 0.5)
+                for fast, slow in itertools.pairwise(front)
+            ]
+            widest = max(gaps, default=(0.0, 0.0))
+            if widest[0] < _GAP**2 or self._reach(widest[1]) is None:
                 return
 
-    def _solved(self) -> SitePlan | None:
+    def _recovery(self, plan: SitePlan) -> Recovery:
+        return "blocks" if plan.learns else "none"
+
+    def _solved(self, speedup: float) -> SitePlan | None:
+        """Return the most accurate plan that is so many times as fast, as far as is foretold."""
         assert self._costs is not None
-        budget, base = self._request.budget, self._baseline()
-        costs = ChoiceCosts(self._costs, self._scales())
-        bounds: dict[str, float] = {}
-        if budget.size is not None:
-            bounds["bytes"] = float(budget.size)
-        if budget.speedup is not None:
-            bounds["seconds"] = base / (budget.speedup * _SPARE) / self._slowness()
-            choice = costs.problem.solve(bounds)
-            if choice is None:
-                del bounds["seconds"]
-                choice = costs.problem.solve(bounds, least="seconds")
-        else:
-            bounds["error"] = self._noise_of(budget.max_drop)
+        foresight = self._foresight()
+        costs = ChoiceCosts(self._costs, foresight.scales)
+        bounds = {"seconds": self._baseline() / (speedup * _SPARE) / foresight.slowness}
+        if self._budget.size is not None:
+            bounds["bytes"] = float(self._budget.size)
+        choice = costs.problem.solve(bounds)
+        if choice is None:
+            del bounds["seconds"]
             choice = costs.problem.solve(bounds, least="seconds")
         return None if choice is None else costs.plan(choice)
 
-    def _noise_of(self, drop: float | None) -> float:
-        """Return the noise at which the metric loses `drop`, as the points so far let expect.
-
-        The metric loses by the size of errors, noise is their square.
-        """
-        if drop is None:
-            return math.inf
-        known = [
-            p.drop / math.sqrt(p.accuracy["noise"])
-            for p in self._points
-            if p.drop > 0 and p.accuracy["noise"] > 0
-        ]
-        steep = float(np.median(known)) if known else 1.0
-        return (drop / steep) ** 2
-
-    def _slowness(self) -> float:
-        """Return how much longer points took than was foretold."""
-        known = [p.seconds / p.foretold["seconds"] for p in self._points if p.foretold]
-        if not known:
-            return 1.0
-        return float(np.clip(known[-1], 1 / _MOST_CORRECTION, _MOST_CORRECTION))
-
-    def _scales(self) -> dict[str, float]:
-        """Return by what the noise of single sites is to be multiplied, as joint points show."""
+    def _try(self, plan: SitePlan, recovery: Recovery) -> Point | None:
+        """Build and measure a plan; None where that was done, time is up, or it cannot be built."""
         assert self._costs is not None
-        costs = ChoiceCosts(self._costs)
-        scales = {"quantized": 1.0, "pruned": 1.0}
-        for point in self._points:
-            if point.plan is None:
-                continue
-            alone, joint = costs.noise(point.plan), point.accuracy["noise"]
-            if point.plan.is_pruned and alone["pruned"]:
-                rest = joint - scales["quantized"] * alone["quantized"]
-                scales["pruned"] = max(rest, 0.1 * joint) / alone["pruned"]
-            elif alone["quantized"]:
-                scales["quantized"] = joint / alone["quantized"]
-        return scales
-
-    def _try_text(self, pipeline: str) -> None:
-        self._add(self._measured(pipeline, "none"))
-
-    def _try(self, plan: SitePlan, recovery: Recovery) -> None:
-        assert self._costs is not None
-        pipeline = plan.pipeline(self._costs.sites, recovery)
-        costs = ChoiceCosts(self._costs, self._scales())
+        if (plan, recovery) in self._tried or not self._has_time(recovery):
+            return None
+        self._tried.add((plan, recovery))
+        costs = ChoiceCosts(self._costs, self._foresight().scales)
         told = costs.problem.costs(costs.choice(plan))
         foretold = {
-            "seconds": told["seconds"] * self._slowness(),
+            "seconds": told["seconds"] * self._foresight().slowness,
             "noise": told["error"],
             "bytes": told["bytes"],
         }
-        point = self._measured(pipeline, recovery)
-        self._add(replace(point, plan=plan, foretold=foretold, recovery=recovery))
-
-    def _measured(self, pipeline: str, recovery: Recovery) -> Point:
-        request, given = self._request, self._given
         before = self._journal.spent
-        (built,) = self._journal.run(
-            [
-                build_task(
-                    given.model,
-                    pipeline,
-                    given.learn,
-                    labels=request.metric.labels,
-                    target=request.runtime.target,
-                    seed=request.seed,
-                    what="build",
-                )
-            ]
+        stages = plan.stages(self._costs.sites, recovery, self._costs.names)
+        point = self._builder.build(stages)
+        self._longest[recovery] = max(
+            self._longest.get(recovery, 0.0), self._journal.spent - before
         )
-        model = built.require().files[MODEL]
-        judged, timed = self._journal.run(
-            [
-                judge_task(
-                    given.model,
-                    model,
-                    given.judge,
-                    request.metric,
-                    request.budget.max_drop,
-                    "judge",
-                ),
-                measure_task(
-                    [given.model, model],
-                    given.learn,
-                    request.metric.labels,
-                    request.runtime,
-                    seconds=_MEASURED,
-                    seed=request.seed,
-                    what="measure",
-                ),
-            ]
-        )
-        accuracy, times = judged.require().value, timed.require().value
-        self._slowest[recovery] = self._journal.spent - before
-        return Point(
-            pipeline=pipeline,
-            model=model,
-            seconds=times["seconds"][1],
-            speedup=times["ratios"][1],
-            bytes=built.value["bytes"],
-            drop=accuracy["drop"],
-            holds=accuracy["holds"],
-            accuracy=accuracy,
-            spent=self._journal.spent,
-            remarks=built.value["remarks"],
-        )
+        if point is not None:
+            point = replace(
+                point,
+                plan=plan,
+                foretold=foretold,
+                recovery=recovery,
+                alone=ChoiceCosts(self._costs).noise(plan),
+                raw_seconds=told["seconds"],
+            )
+        self._add(point)
+        return point
 
-    def _add(self, point: Point) -> None:
+    def _add(self, point: Point | None) -> None:
+        if point is None:
+            return
         self._points.append(point)
         best = self._best_point()
         if best is not self._best:
@@ -225,18 +220,28 @@ class BudgetSearch:
         self._kept(self._found())
 
     def _best_point(self) -> Point:
-        return best_of(self._points, self._request.budget)
+        return best_of(self._points, self._budget)
+
+    def _foresight(self) -> Foresight:
+        return Foresight.of(self._points)
 
     def _found(self) -> Found:
-        front = tuple(front_of(self._points))
-        points = tuple(self._points)
-        return Found(points, front, self._best_point(), self._costs, self._baseline())
+        return Found(
+            points=tuple(self._points),
+            front=tuple(front_of(self._points)),
+            best=self._best_point(),
+            costs=self._costs,
+            baseline=self._baseline(),
+            foresight=self._foresight(),
+        )
 
     def _baseline(self) -> float:
         """Return the seconds of the model that was given, as measured beside the points."""
         return float(np.median([p.seconds * p.speedup for p in self._points]))
 
     def _has_time(self, recovery: Recovery) -> bool:
-        """Say whether one more point fits into the time, as far as the last of its kind tells."""
-        least = self._slowest.get(recovery, self._slowest.get("none", 0.0))
-        return self._journal.spent + least < self._request.seconds
+        """Say whether one more point fits into the time, as far as others of its kind tell."""
+        known = self._longest.get(recovery)
+        if known is None:
+            known = max(self._longest.values(), default=0.0)
+        return self._journal.spent + known < self._request.seconds

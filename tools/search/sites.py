@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.variables import is_standard, node_key
 from ...ir.graph.view import View
+from ...ir.ops.linear.layer import read_with_bias
 from ...ir.ops.traits.groups import LAYERS
 from ...passes.analysis.channels.find_groups import channel_groups
 from ...passes.analysis.channels.findings import Role
@@ -28,7 +29,7 @@ _MADE: tuple[Role, ...] = ("makes", "carries")
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSite:
-    """A layer: its name in options, operator, numbers of its weight, and window.
+    """A layer: its name in options, operator, what it gives, and the numbers of its weight.
 
     `reads` and `makes` are parts of its input and output channels by the group they are of, summing
     to 1, as (group, part); a group of -1 is of channels that stay. `carries`: each channel passes
@@ -38,7 +39,7 @@ class LayerSite:
     name: str
     op: str
     parameters: int
-    taps: int
+    result: str
     reads: tuple[tuple[int, float], ...]
     makes: tuple[tuple[int, float], ...]
     carries: bool
@@ -163,7 +164,7 @@ def _layer(node: gs.Node, view: View, parts: _Parts) -> LayerSite:
         name=node_key(node),
         op=str(node.op),
         parameters=int(np.prod(shape)),
-        taps=int(np.prod(shape[2:])),
+        result=read_with_bias(node, view).result.name,
         reads=_shares(read),
         makes=_shares(made),
         carries=carried is not None,

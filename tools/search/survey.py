@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,28 +12,34 @@ from ...ir.core.option_text.options import show_value
 from ...ir.files.load import load
 from ...passes.pipeline.presets import PRESETS
 from ..tasks.journal import TaskJournal
-from ..tasks.task import Outcome, Task
+from ..tasks.task import Outcome, Task, TaskCall
 from .build import MODEL, build_task
+from .chains import parameters_of, substitutes_in, tensors_made
 from .clock import profile_task
-from .costs import PRECISIONS, SiteCosts, crossing_of, seconds_of
-from .errors import alone_task, pruned_alone, quantized_alone
-from .plan import BASE, Precision, SitePlan, prune_text
+from .costs import SiteCosts, crossing_of, seconds_of
+from .errors import alone_task, pruned_alone, quantized_alone, substituted_alone, weights_alone
+from .plan import BASE, SitePlan, prune_text
 from .request import Request
 from .sites import Sites, channels_left, read_sites
+from .solver import Array
+from .treatments import FLOAT, SUBSTITUTES, TREATMENTS, Substitute, Treatment
 
 AMOUNTS = (0.0, 0.25, 0.5, 0.75)
 # Times depend on shapes and not on values: ranges of few feeds do, and nothing is rounded.
+_INT8 = (
+    "align-depthwise{multiple=16},lower-conv-transpose,"
+    "quantize{measure=false,guard=off,calibration=min-max,correct-bias=false,channel-scales=false"
+)
 _TIMED = {
     "float": "exact",
-    "int8": (
-        "align-depthwise{multiple=16},lower-conv-transpose,"
-        "quantize{measure=false,guard=off,calibration=min-max,correct-bias=false,"
-        f"channel-scales=false}},{PRESETS['simplify']}"
-    ),
+    "int8": f"{_INT8}}},{PRESETS['simplify']}",
+    "weights4": "exact,quantize-weights{bits=4}",
 }
 _FEW = 4
 _FEEDS = 16
 _ROUNDS = 30
+
+Names = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,112 +60,181 @@ class Survey:
         self._request = request
         self._labels = request.metric.labels
 
-    def base(self) -> Path:
-        """Return the model whose layers and channels are the sites."""
-        return self._made(self._given.model, BASE, "simplify")
-
-    def costs(self, base: Path) -> SiteCosts:
-        """Measure all candidates of the model at `base`."""
+    def costs(self) -> SiteCosts:
+        """Measure all candidates."""
+        (simple,) = self._run([self._build(self._given.model, BASE, "simplify")])
+        base = simple.files[MODEL]
         sites = read_sites(load(base))
-        masked = [
-            self._build(base, prune_text(amount), f"mask {amount:.0%} of the channels")
-            for amount in AMOUNTS[1:]
-        ]
-        outcomes = self._run(masked)
-        models = [base, *(outcome.files[MODEL] for outcome in outcomes)]
-        left = self._left(models, sites)
-        seconds = np.stack([self._seconds(models, precision, sites) for precision in PRECISIONS])
-        quantized, *pruned = self._noise(models, sites)
+        masked = [base, *self._masked(base)]
+        substituted = self._substituted(base)
+        names, parameters = self._substitutes(base, sites, substituted)
+        left = _left(masked, sites)
+        seconds = self._seconds(masked, substituted, sites, names)
         return SiteCosts(
             sites=sites,
             amounts=AMOUNTS,
             left=left,
             seconds=seconds,
-            quantized=np.array(quantized),
-            pruned=np.array([[0.0] * len(sites.groups), *pruned]),
-            crossing=self._crossing(base, sites, seconds[:, 0]),
+            parameters=parameters,
+            noise=self._noise(base, sites, substituted),
+            pruned=self._pruned(masked, sites),
+            crossing=self._crossing(base, sites, seconds[:, 0], names),
+            names=names,
         )
 
-    def _left(self, models: Sequence[Path], sites: Sites) -> np.ndarray:
-        channels = np.array([group.channels for group in sites.groups], np.float64)
-        counts = [channels_left(load(model), sites) for model in models]
-        return np.array(counts) / np.maximum(channels, 1)
-
-    def _seconds(self, models: Sequence[Path], precision: Precision, sites: Sites) -> np.ndarray:
+    def _masked(self, base: Path) -> list[Path]:
         tasks = [
-            self._build(
-                model,
-                f"shrink-channels{{measure=false}},{_TIMED[precision]}",
-                f"{precision} with {amount:.0%} of the channels gone",
-                most_feeds=_FEW,
-            )
-            for amount, model in zip(AMOUNTS, models, strict=True)
+            self._build(base, prune_text(amount), f"mask {amount:.0%} of the channels")
+            for amount in AMOUNTS[1:]
         ]
-        built = [outcome.files[MODEL] for outcome in self._run(tasks)]
-        profiles = self._run([self._profile(path, sites) for path in built])
-        return np.stack([seconds_of(outcome.value) for outcome in profiles])
+        return [outcome.files[MODEL] for outcome in self._run(tasks)]
 
-    def _crossing(self, base: Path, sites: Sites, seconds: np.ndarray) -> float:
+    def _substituted(self, base: Path) -> dict[Substitute, Path]:
+        tasks = [
+            self._build(base, substitute.text(), f"{substitute.name} everywhere", _FEEDS)
+            for substitute in SUBSTITUTES
+        ]
+        outcomes = self._journal.run(tasks)
+        return {
+            substitute: outcome.files[MODEL]
+            for substitute, outcome in zip(SUBSTITUTES, outcomes, strict=True)
+            if outcome.error is None
+        }
+
+    def _substitutes(
+        self, base: Path, sites: Sites, substituted: Mapping[Substitute, Path]
+    ) -> tuple[Names, Array]:
+        """Return the names of the nodes of substitutes, and the numbers of all weights."""
+        known = tensors_made(load(base))
+        own = [float(site.parameters) for site in sites.layers]
+        names, parameters = {}, np.array([own] * len(TREATMENTS))
+        for substitute, path in substituted.items():
+            chains = substitutes_in(load(path), sites.layers, known)
+            names[substitute.name] = {
+                layer: [node.name for node in nodes] for layer, nodes in chains.items()
+            }
+            counts = [
+                float(parameters_of(chains[site.name])) if site.name in chains else np.inf
+                for site in sites.layers
+            ]
+            for place, treatment in enumerate(TREATMENTS):
+                if treatment.substitute == substitute:
+                    parameters[place] = counts
+        return names, parameters
+
+    def _seconds(
+        self,
+        masked: Sequence[Path],
+        substituted: Mapping[Substitute, Path],
+        sites: Sites,
+        names: Names,
+    ) -> Array:
+        """Return the seconds [treatments, amounts, layers]; infinite where nothing was built."""
+        builds: dict[tuple[int, int], Task] = {}
+        for place, treatment in enumerate(TREATMENTS):
+            amounts = range(len(AMOUNTS)) if treatment in (FLOAT, Treatment("int8")) else [0]
+            if treatment.substitute is not None and not names.get(treatment.substitute.name):
+                continue
+            for level in amounts:
+                shrink = "shrink-channels{measure=false}," if level else ""
+                model = masked[level]
+                if treatment.substitute is not None:
+                    model = substituted[treatment.substitute]
+                builds[place, level] = self._build(
+                    model,
+                    f"{shrink}{_TIMED[treatment.precision]}",
+                    f"{treatment.name} everywhere, {AMOUNTS[level]:.0%} of the channels gone",
+                    _FEW,
+                )
+        outcomes = zip(builds, self._journal.run(list(builds.values())), strict=True)
+        built = {key: outcome for key, outcome in outcomes if outcome.error is None}
+        profiles = self._run(
+            [self._profile(outcome.files[MODEL], sites, names) for outcome in built.values()]
+        )
+        found = np.full((len(TREATMENTS), len(AMOUNTS), len(sites.layers)), np.inf)
+        for (place, level), profile in zip(built, profiles, strict=True):
+            found[place, level] = seconds_of(profile.value)
+        return _scaled(found)
+
+    def _crossing(self, base: Path, sites: Sites, seconds: Array, names: Names) -> float:
         """Return the seconds of a value that crosses between integers and floats."""
+        if not np.isfinite(seconds[1]).all():
+            return 0.0
         plan = SitePlan(
-            tuple("int8" if i % 2 else "float" for i in range(len(sites.layers))),
+            tuple(Treatment("int8") if i % 2 else FLOAT for i in range(len(sites.layers))),
             (0.0,) * len(sites.groups),
         )
-        floats = tuple(
-            site.name
-            for site, precision in zip(sites.layers, plan.precisions, strict=True)
-            if precision == "float"
-        )
-        text = _TIMED["int8"].replace("guard=off", f"guard=off,exclude={show_value(floats)}")
-        (built,) = self._run([self._build(base, text, "every second layer int8", most_feeds=_FEW)])
-        (profile,) = self._run([self._profile(built.files[MODEL], sites)])
+        floats = [s.name for s, t in zip(sites.layers, plan.treatments, strict=True) if t == FLOAT]
+        text = _TIMED["int8"].replace(_INT8, f"{_INT8},exclude={show_value(floats)}")
+        (built,) = self._run([self._build(base, text, "every second layer int8", _FEW)])
+        (profile,) = self._run([self._profile(built.files[MODEL], sites, names)])
         return crossing_of(sites, plan, float(profile.value["whole"]), seconds)
 
-    def _noise(self, models: Sequence[Path], sites: Sites) -> list[list[float]]:
-        feeds = {"feeds": self._given.learn}
+    def _noise(self, base: Path, sites: Sites, substituted: Mapping[Substitute, Path]) -> Array:
+        """Return the noise [treatments, layers] of each layer alone."""
+        tasks: dict[int, Task] = {}
+        for place, treatment in enumerate(TREATMENTS):
+            what = f"{treatment.name}, each layer alone"
+            if treatment == Treatment("int8"):
+                tasks[place] = self._alone(quantized_alone, sites, what, model=base)
+            elif treatment == Treatment("weights4"):
+                tasks[place] = self._alone(weights_alone, sites, what, model=base)
+            elif treatment.substitute in substituted and treatment.precision == "float":
+                assert treatment.substitute is not None
+                path = substituted[treatment.substitute]
+                tasks[place] = self._alone(
+                    substituted_alone, sites, what, model=base, substituted=path
+                )
+        found = np.full((len(TREATMENTS), len(sites.layers)), np.inf)
+        found[0] = 0.0
+        for place, outcome in zip(tasks, self._run(list(tasks.values())), strict=True):
+            found[place] = outcome.value
+        for place, treatment in enumerate(TREATMENTS):
+            if treatment.substitute is not None and treatment.precision == "int8":
+                floats = TREATMENTS.index(Treatment("float", treatment.substitute))
+                found[place] = found[floats] + found[TREATMENTS.index(Treatment("int8"))]
+        return found
+
+    def _pruned(self, masked: Sequence[Path], sites: Sites) -> Array:
         tasks = [
-            alone_task(
-                quantized_alone,
-                sites,
-                {"model": models[0], **feeds},
-                self._labels,
-                _FEEDS,
-                "each layer alone on integers",
-            )
-        ]
-        tasks += [
-            alone_task(
+            self._alone(
                 pruned_alone,
                 sites,
-                {"model": models[0], "masked": masked, **feeds},
-                self._labels,
-                _FEEDS,
-                f"{amount:.0%} of each group's channels gone alone",
+                f"{amount:.0%} of the channels of each group gone alone",
+                model=masked[0],
+                masked=path,
             )
-            for amount, masked in zip(AMOUNTS[1:], models[1:], strict=True)
+            for amount, path in zip(AMOUNTS[1:], masked[1:], strict=True)
         ]
-        return [outcome.value for outcome in self._run(tasks)]
+        rows = [outcome.value for outcome in self._run(tasks)]
+        return np.array([[0.0] * len(sites.groups), *rows]).reshape(len(AMOUNTS), -1)
 
-    def _made(self, model: Path, pipeline: str, what: str) -> Path:
-        (outcome,) = self._run([self._build(model, pipeline, what)])
-        return outcome.files[MODEL]
+    def _alone(
+        self, function: Callable[[TaskCall], list[float]], sites: Sites, what: str, **files: Path
+    ) -> Task:
+        files = {**files, "feeds": self._given.learn}
+        return alone_task(function, sites, files, self._labels, _FEEDS, what)
 
-    def _build(self, model: Path, pipeline: str, what: str, most_feeds: int | None = None) -> Task:
+    def _build(self, model: Path, pipeline: str, what: str, most: int | None = None) -> Task:
         return build_task(
             model,
             pipeline,
             self._given.learn,
             labels=self._labels,
-            most_feeds=most_feeds,
+            most_feeds=most,
             target=self._request.runtime.target,
             seed=self._request.seed,
             what=what,
         )
 
-    def _profile(self, model: Path, sites: Sites) -> Task:
+    def _profile(self, model: Path, sites: Sites, names: Names) -> Task:
+        layers = []
+        for site in sites.layers:
+            chains = (chain for known in names.values() for chain in known.get(site.name, ()))
+            layers.append([*dict.fromkeys((site.name, site.result, *chains))])
         return profile_task(
             model,
-            [site.name for site in sites.layers],
+            layers,
             self._given.learn,
             self._labels,
             self._request.runtime,
@@ -169,3 +244,21 @@ class Survey:
 
     def _run(self, tasks: Sequence[Task]) -> list[Outcome]:
         return [outcome.require() for outcome in self._journal.run(tasks)]
+
+
+def _left(models: Sequence[Path], sites: Sites) -> Array:
+    """Return the part [amounts, groups] of channels that the masks of `models` leave."""
+    channels = np.array([group.channels for group in sites.groups], np.float64)
+    counts = np.array([channels_left(load(model), sites) for model in models], np.float64)
+    return np.asarray(counts / np.maximum(channels, 1)).reshape(len(models), -1)
+
+
+def _scaled(seconds: Array) -> Array:
+    """Return `seconds` where other treatments than float and int8 go with amounts as these do."""
+    for place, treatment in enumerate(TREATMENTS):
+        if treatment in (FLOAT, Treatment("int8")):
+            continue
+        plain = Treatment("int8" if treatment.precision == "int8" else "float")
+        like = seconds[TREATMENTS.index(plain)]
+        seconds[place] = seconds[place, :1] * like / like[:1]
+    return seconds

@@ -1,0 +1,99 @@
+"""Points: a pipeline run stage by stage, judged on samples held back, and measured."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..tasks.journal import TaskJournal
+from ..tasks.task import Task
+from .build import MODEL, build_task
+from .clock import measure_task
+from .front import Point, Stage
+from .judge import judge_task
+from .request import Request
+from .survey import Given
+
+_MEASURED = 3.0  # seconds, of a point and the model that was given together
+# A few dozen samples are enough for ranges and rounding; the time that they take goes with them.
+CALIBRATION = 64
+
+
+class PointBuilder:
+    """Makes points of pipelines, through `journal`."""
+
+    def __init__(self, journal: TaskJournal, given: Given, request: Request) -> None:
+        self._journal = journal
+        self._given = given
+        self._request = request
+
+    def build(self, stages: Sequence[str]) -> Point | None:
+        """Return the point that the stages make; None where one of them fails.
+
+        The last looks at `CALIBRATION` samples, those before at all.
+        """
+        model = self._given.model
+        made: list[Stage] = []
+        remarks: list[Sequence[str]] = []
+        for place, pipeline in enumerate(stages):
+            most = CALIBRATION if place == len(stages) - 1 else None
+            made.append(Stage(pipeline, most))
+            (built,) = self._journal.run([stage_task(model, made[-1], self._given, self._request)])
+            if built.error is not None:
+                return None
+            model = built.files[MODEL]
+            remarks += built.value["remarks"]
+        judged, timed = self._journal.run([self._judge(model), self._measure(model)])
+        accuracy, times = judged.require().value, timed.require().value
+        with model.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Point(
+            stages=tuple(made),
+            model=model,
+            sha256=digest,
+            seconds=times["seconds"][1],
+            speedup=times["ratios"][1],
+            bytes=model.stat().st_size,
+            drop=accuracy["drop"],
+            holds=accuracy["holds"],
+            accuracy=accuracy,
+            spent=self._journal.spent,
+            remarks=remarks,
+        )
+
+    def _judge(self, model: Path) -> Task:
+        return judge_task(
+            self._given.model,
+            model,
+            self._given.judge,
+            self._request.metric,
+            self._request.budget.max_drop,
+            what="judge",
+        )
+
+    def _measure(self, model: Path) -> Task:
+        return measure_task(
+            [self._given.model, model],
+            self._given.learn,
+            self._request.metric.labels,
+            self._request.runtime,
+            seconds=_MEASURED,
+            seed=self._request.seed,
+            what="measure",
+        )
+
+
+def stage_task(model: Path, stage: Stage, given: Given, request: Request) -> Task:
+    """Return the task that runs one stage of a point over `model`."""
+    what = "recover" if "recover" in stage.pipeline else "build"
+    return build_task(
+        model,
+        stage.pipeline,
+        given.learn,
+        labels=request.metric.labels,
+        most_feeds=stage.samples,
+        target=request.runtime.target,
+        seed=request.seed,
+        what=what,
+    )
