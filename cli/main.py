@@ -49,6 +49,7 @@ COMMANDS = (
     "doctor",
     "search",
     "check_certificate",
+    "sweep",
 )
 
 

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import onnx_graphsurgeon as gs
 import typer
 
-from .. import __version__
 from ..backends.contract.registry import require_target
 from ..ir.core.atomic import require_writable
 from ..ir.core.errors import RefusedError, VerificationError
-from ..ir.core.extras import installed_version
 from ..ir.core.quantities import is_bytes, read_bytes, read_factor, read_seconds
 from ..ir.core.share import share
+from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO, MetricOptions
-from ..tools.search.clock import Runtime
 from ..tools.search.document import document, write_document
 from ..tools.search.front import misses
+from ..tools.search.replay import digests_of, read_document
+from ..tools.search.replay import replay as replay_point
 from ..tools.search.request import Budget, Request
 from ..tools.search.search import BudgetSearch, Found
 from ..tools.search.start import begin
+from ..tools.search.survey import Given
 from ..tools.tasks.journal import TaskJournal
-from ..tools.tasks.processes import LocalProcesses
+from ..tools.tasks.task import Executor
+from ..tools.trials.clock import Runtime
 from .completion import complete_backend
+from .executor import JobsOption, RayOption, executor_of, versions
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import model_file
 from .given import given_model
@@ -40,13 +47,12 @@ from .options import (
     MutableOption,
     SeedOption,
     ThreadsOption,
+    refuse_unread,
 )
-from .show.console import err, print_json, print_plain, teller, warn
-from .show.console import out as screen
+from .show.console import err, out, print_json, print_plain, teller, warn
 from .show.progress import progress_bar
 from .show.search import SearchProgress, best_lines, front_table, nearest_lines
 
-_PACKAGES = ("numpy", "onnx", "onnxruntime", "scipy", "torch")
 _FOLDER, _FRONT = ".search", "front.json"
 
 
@@ -78,6 +84,15 @@ def search(
     labels: LabelsOption = None,
     input_shape: InputShapeOption = None,
     mutable_initializers: MutableOption = False,
+    jobs: JobsOption = None,
+    ray: RayOption = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="The front.json of an earlier search: make its network again."),
+    ] = None,
+    point: Annotated[
+        int | None, typer.Option(min=0, help="With --replay: which point; default: the best.")
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,8 +101,19 @@ def search(
     Where it was ended before, it goes on; everything lies in a folder beside the output.
     """
     say = teller(as_json=as_json)
+    if str(output) == "-":
+        raise RefusedError("a search keeps its best network in a file as it goes; name one with -o")
     if max_size is None and given.size is not None and is_bytes(given.size):
         max_size, given = given.size, replace(given, size=None)
+    graph_of = partial(
+        given_model, model, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=say
+    )
+    if replay is not None:
+        refuse_unread("--replay makes what was found", max_drop=max_drop, speedup=speedup)
+        require_writable(output)
+        _replay(replay, point, graph_of(), given, output, executor_of(ray, jobs), say)
+        return
+    refuse_unread("it says which point --replay makes", point=point)
     request = Request(
         budget=Budget(
             max_drop=None if max_drop is None else share(max_drop, "--max-drop"),
@@ -100,12 +126,8 @@ def search(
         seed=seed,
     )
     require_target(target)
-    if str(output) == "-":
-        raise RefusedError("a search keeps its best network in a file as it goes; name one with -o")
     require_writable(output)
-    graph = given_model(
-        model, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=say
-    )
+    graph = graph_of()
     data = given.data(graph, seed, labels or (), say, model_file(model)) if given.feeds else None
     folder = output.with_suffix(_FOLDER)
     parted = begin(graph, data, folder)
@@ -113,14 +135,13 @@ def search(
         say(f"{parted.learn} samples to learn from, {parted.judge} others to judge by")
     else:
         warn(f"the {parted.learn} samples are learned from and judged by alike; give more")
-    versions = {"planish": __version__} | {
-        name: version for name in _PACKAGES if (version := installed_version(name)) is not None
-    }
     told = {
         "model": str(model),
         "output": str(output),
         "command": shlex.join(["planish", *sys.argv[1:]]),
-        "versions": versions,
+        "versions": versions(),
+        "labels": list(labels or ()),
+        "digests": digests_of(parted.given),
         "samples": {"learn": parted.learn, "judge": parted.judge, "apart": parted.apart},
     }
 
@@ -129,7 +150,7 @@ def search(
 
     with progress_bar(err, "") as update:
         progress = SearchProgress(update, request.seconds)
-        journal = TaskJournal(folder, LocalProcesses(), versions, progress)
+        journal = TaskJournal(folder, executor_of(ray, jobs), versions(), progress)
         if journal.resumes:
             say(f"'{folder}' has {journal.resumes} steps of an earlier search: going on from there")
         try:
@@ -141,9 +162,35 @@ def search(
     if as_json:
         print_json(document(found, request, told))
     else:
-        screen.print(front_table(found))
-        for line in best_lines(found, request, output, folder / _FRONT):
+        out.print(front_table(found))
+        for line in best_lines(found, output, folder / _FRONT):
             print_plain(line)
-    out_of = misses(found.best, request.budget)
-    if out_of:
+    if misses(found.best, request.budget):
         raise VerificationError("\n".join(nearest_lines(found, request.budget, output)))
+
+
+def _replay(
+    front: Path,
+    point: int | None,
+    graph: gs.Graph,
+    given: FeedOptions,
+    output: Path,
+    executor: Executor,
+    say: Callable[[str], None],
+) -> None:
+    """Make a point of an earlier search again; its samples lie beside `front`, or are given."""
+    told = read_document(front)
+    with tempfile.TemporaryDirectory(prefix="planish-") as name:
+        folder = Path(name)
+        if given.feeds is not None:
+            data = given.data(graph, told["seed"], told["labels"], say)
+            start = begin(graph, data, folder).given
+        else:
+            start = Given(model=folder / "given.onnx", learn=front.parent / "learn.zip")
+            save(graph, start.model)
+            if not start.learn.exists():
+                raise RefusedError(
+                    f"the samples of the search do not lie beside '{front}'; give them with --feeds"
+                )
+        known = replay_point(told, point, start, executor, output)
+    say(f"{output}: point {known['point']} of {front}, the same bytes ({known['bytes']})")

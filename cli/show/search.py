@@ -13,7 +13,7 @@ from ...ir.core.counted import counted
 from ...ir.core.durations import duration, latency
 from ...ir.core.scaled import scaled
 from ...tools.search.front import Point, misses
-from ...tools.search.request import Budget, Request
+from ...tools.search.request import Budget
 from ...tools.search.search import Found
 from ...tools.tasks.task import Outcome, Task
 
@@ -58,16 +58,15 @@ def front_table(found: Found) -> Table:
     return table
 
 
-def best_lines(found: Found, request: Request, output: Path, front: Path) -> list[str]:
+def best_lines(found: Found, output: Path, front: Path) -> list[str]:
     """Return what is to be said of the point that was taken."""
     best = found.best
     judged = [result["shown"] for result in best.accuracy["metrics"]]
     lines = [
         f"{output}: {best.speedup:.2f} times as fast, {scaled(best.bytes, 'B')}, "
         f"{'; '.join(dict.fromkeys(judged))} on {best.accuracy['samples']} samples held back",
-        f"the same again: planish optimize MODEL -o OUT --feeds F --seed {request.seed} "
-        f"-p '{best.pipeline}'",
-        f"all points with their pipelines: {front}",
+        f"its pipeline, to run with `planish optimize` and your samples: {best.pipeline}",
+        f"all points: {front}; `planish search MODEL -o OUT --replay {front}` gives the same bytes",
     ]
     if best.foretold:
         lines.insert(

@@ -6,6 +6,8 @@ import importlib.metadata
 
 # By the module that is imported; others are installed under their own name.
 _EXTRAS = {
+    "pyarrow": "sweep",
+    "ray": "ray",
     "scipy": "search",
     "torch": "torch",
     "onnxscript": "torch",

@@ -77,7 +77,7 @@ def test_every_key_of_an_explanation_is_in_the_reference(call, model, tmp_path):
 
 def test_every_command_is_asked():
     asked = {text.split()[0] for text in COMMAND_LINES}
-    assert {*asked, "check_certificate", "explain_int8", "search"} == set(COMMANDS)
+    assert {*asked, "check_certificate", "explain_int8", "search", "sweep"} == set(COMMANDS)
 
 
 def test_what_is_told_beside_it_goes_elsewhere(call, model):

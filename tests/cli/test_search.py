@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import planish
-from planish.cli import search as command
-from planish.tools.search import clock
+from planish.cli import executor
+from planish.tools.trials import clock
 
 from tests.cli.common import assert_refused
 from tests.cli.test_json import documented, keys
@@ -23,7 +24,7 @@ RNG = np.random.default_rng(0)
 @pytest.fixture
 def files(tmp_path, monkeypatch, brief_bench):
     """Return a small network and its samples; tasks run in this process, and measure briefly."""
-    monkeypatch.setattr(command, "LocalProcesses", InProcess)
+    monkeypatch.setattr(executor, "LocalProcesses", lambda count: InProcess())
     monkeypatch.setattr(clock, "bench", briefly)
     monkeypatch.chdir(tmp_path)
     weights = {
@@ -55,6 +56,17 @@ def test_the_same_again_from_the_journal_and_from_the_pipeline(call, files, tmp_
     _, shown, _ = call(*files, "--max-drop", "50%", "--speedup", "0.1x", "--json")
     assert json.loads(shown)["points"] == told["points"]
     assert (tmp_path / "small.onnx").read_bytes() == found
+    front = tmp_path / "small.search" / "front.json"
+    asked = ("search", "model.onnx", "-o", "again.onnx", "--replay", front, "--point", 1)
+    assert call(*asked)[0] == 0
+    known = Path(told["points"][1]["model"]).read_bytes()
+    assert (tmp_path / "again.onnx").read_bytes() == known
+    code, _, words = call(*asked, "--feeds", "feeds.npz")
+    assert (code, words) == (0, "")
+    np.savez(tmp_path / "feeds.npz", x=RNG.standard_normal((12, 3, 8, 8)).astype(np.float32))
+    code, _, words = call(*asked, "--feeds", "feeds.npz")
+    assert code == 3
+    assert "the samples are others than the search had" in words
 
 
 def test_a_search_that_is_ended_goes_on_to_the_same_bytes(call, files, tmp_path, monkeypatch):
@@ -65,10 +77,10 @@ def test_a_search_that_is_ended_goes_on_to_the_same_bytes(call, files, tmp_path,
     # As a kill leaves it: the journal ends somewhere, in the middle of a line.
     lines = (folder / "journal.jsonl").read_bytes()
     (folder / "journal.jsonl").write_bytes(lines[: len(lines) // 2])
-    counts = []
-    monkeypatch.setattr(command, "LocalProcesses", lambda: counts.append(InProcess()) or counts[0])
+    counting = InProcess()
+    monkeypatch.setattr(executor, "LocalProcesses", lambda count: counting)
     assert call(*asked)[0] == 3
-    assert 0 < counts[0].count < len(lines.splitlines())
+    assert 0 < counting.count < len(lines.splitlines())
     again = json.loads((folder / "front.json").read_text())
     same = [(p["pipeline"], p["bytes"]) for p in whole["points"]]
     assert [(p["pipeline"], p["bytes"]) for p in again["points"]][: len(same)] == same[
@@ -77,7 +89,7 @@ def test_a_search_that_is_ended_goes_on_to_the_same_bytes(call, files, tmp_path,
 
 
 def test_ctrl_c_keeps_the_best_so_far(call, files, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "LocalProcesses", lambda: InProcess(most=5))
+    monkeypatch.setattr(executor, "LocalProcesses", lambda count: InProcess(most=5))
     code, _, told = call(*files, "--max-drop", "1%")
     assert code == 130
     assert "the same command goes on from here" in told

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ..tasks.journal import TaskJournal
 from ..tasks.task import Task
-from .build import MODEL, build_task
-from .clock import measure_task
+from ..trials.build import MODEL, build_task
+from ..trials.clock import measure_task
+from ..trials.judge import judge_task
 from .front import Point, Stage
-from .judge import judge_task
 from .request import Request
 from .survey import Given
 
@@ -63,6 +63,7 @@ class PointBuilder:
         )
 
     def _judge(self, model: Path) -> Task:
+        assert self._given.judge is not None
         return judge_task(
             self._given.model,
             model,

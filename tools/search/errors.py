@@ -34,10 +34,10 @@ from ...passes.quantize.quantize.units import read_units, tensors_of
 from ...passes.quantize.quantize.variants import QuantizedVariants
 from ...passes.quantize.quantize_weights.linear_weights import WEIGHTED, find_weights
 from ..tasks.task import Task, TaskCall
+from ..trials.judge import NamedGraphs
+from ..trials.stored_feeds import StoredFeeds
 from .chains import substitutes_in, tensors_made, with_substitute
-from .judge import NamedGraphs
 from .sites import Sites
-from .stored_feeds import StoredFeeds
 
 Array = np.ndarray[Any, Any]
 

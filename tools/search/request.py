@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ...ir.core.errors import RefusedError
 from ...ir.metrics.choose import AUTOMATIC, MetricOptions
-from .clock import Runtime
+from ..trials.clock import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ _FRONT = 6
 _GAP = 1.2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """What a search has found: all points, those that no other beats, and the one to take."""
 

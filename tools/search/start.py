@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.errors import FeedError
 from ...ir.files.save import save
 from ...passes.engine.context import Feeds
-from .stored_feeds import store_feeds
+from ..trials.stored_feeds import store_feeds
 from .survey import Given
 
 # Every fourth feed judges. Of fewer than so many, all do both.
@@ -40,15 +40,14 @@ def begin(graph: gs.Graph, feeds: Feeds | None, folder: Path) -> Parted:
             "some hundred with --feeds"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    given = Given(
-        model=folder / "given.onnx", learn=folder / "learn.zip", judge=folder / "judge.zip"
-    )
+    held_back = folder / "judge.zip"
+    given = Given(model=folder / "given.onnx", learn=folder / "learn.zip", judge=held_back)
     save(graph, given.model)
     count = sum(1 for _ in feeds)
     if not count:
         raise FeedError("there are no feeds to search by; give some hundred samples")
     apart = count >= _LEAST
-    judge = store_feeds(_some(feeds, lambda i: not apart or i % _JUDGING == 0), given.judge)
+    judge = store_feeds(_some(feeds, lambda i: not apart or i % _JUDGING == 0), held_back)
     learn = store_feeds(_some(feeds, lambda i: not apart or i % _JUDGING != 0), given.learn)
     return Parted(given, learn, judge, apart)
 

@@ -13,9 +13,9 @@ from ...ir.files.load import load
 from ...passes.pipeline.presets import PRESETS
 from ..tasks.journal import TaskJournal
 from ..tasks.task import Outcome, Task, TaskCall
-from .build import MODEL, build_task
+from ..trials.build import MODEL, build_task
+from ..trials.clock import profile_task
 from .chains import parameters_of, substitutes_in, tensors_made
-from .clock import profile_task
 from .costs import SiteCosts, crossing_of, seconds_of
 from .errors import alone_task, pruned_alone, quantized_alone, substituted_alone, weights_alone
 from .plan import BASE, SitePlan, prune_text
@@ -44,11 +44,14 @@ Names = Mapping[str, Mapping[str, Sequence[str]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What a search starts from: files of the model and of feeds to learn from and to judge by."""
+    """What a search starts from: files of the model and of feeds to learn from and to judge by.
+
+    `judge` is None where nothing is judged.
+    """
 
     model: Path
     learn: Path
-    judge: Path
+    judge: Path | None = None
 
 
 class Survey:

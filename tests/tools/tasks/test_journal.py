@@ -87,12 +87,12 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 def test_a_process_of_its_own_and_what_it_raises(tmp_path):
     good = Task(
-        function="planish.tools.search.build:build",
+        function="planish.tools.trials.build:build",
         options={"pipeline": "nonsense"},
         files={"model": Path(__file__)},
     )
     crash = Task(function="sys:exit", options={})
-    missing = Task(function="planish.tools.search.build:nothing", options={})
+    missing = Task(function="planish.tools.trials.build:nothing", options={})
     folders = [tmp_path / str(i) for i in range(3)]
     for folder in folders:
         folder.mkdir()

@@ -1,0 +1,80 @@
+"""`planish sweep`: a row for each model, pipeline and backend, also for what fails."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from planish.cli import executor
+from planish.tools.trials import clock
+
+from tests.cli.common import assert_refused
+from tests.cli.test_json import documented, keys
+from tests.helpers import conv_batchnorm
+from tests.tools.in_process import InProcess, briefly
+
+parquet = pytest.importorskip("pyarrow.parquet", reason="rows are written by pyarrow")
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Return a command over two models, whose tasks run in this process, and its executors."""
+    made = []
+
+    def make(count):
+        made.append(InProcess())
+        return made[-1]
+
+    monkeypatch.setattr(executor, "LocalProcesses", make)
+    monkeypatch.setattr(clock, "bench", briefly)
+    monkeypatch.chdir(tmp_path)
+    for name, width in (("a", 8), ("b", 4)):
+        (tmp_path / f"{name}.onnx").write_bytes(conv_batchnorm(width).SerializeToString())
+    return ["sweep", "a.onnx", "b.onnx", "-o", "table.parquet", "--threads", 1], made
+
+
+def test_a_row_each_with_types_and_reasons(call, files, tmp_path):
+    words, made = files
+    backends = ("-b", "onnxruntime", "-b", "onnxruntime{spinning=false}")
+    many = ("-p", "exact", "-p", "prune{only=[nowhere]}", *backends)
+    code, shown, _ = call(*words, *many, "--json")
+    assert code == 0
+    told = json.loads(shown)
+    assert set(keys(told)) <= documented("sweep")
+    table = parquet.read_table(tmp_path / "table.parquet")
+    assert {**table.to_pydict(), "sqnr_db": 0} == {**told["rows"], "sqnr_db": 0}  # inf is a text
+    assert str(table.schema.field("drop").type) == "double"
+    rows = table.to_pylist()
+    assert len(rows) == 8
+    for row in rows:
+        if row["pipeline"] == "exact":
+            assert row["error"] is None
+            assert row["sqnr_db"] > 80
+            assert row["speedup"] > 0
+            assert row["bytes"] < row["baseline_bytes"]
+        else:
+            assert "only names the node 'nowhere'" in row["error"]
+            assert row["seconds"] is None
+    done = made[0].count
+    assert call(*words, *many, "-p", "cleanup")[0] == 0
+    assert done == 2 * (2 + 1 + 2)
+    assert made[1].count == 2 * (1 + 1 + 2) + 2  # what is new, and what failed
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-p", "exakt"], ["unknown pass 'exakt'"]),
+        (["--seconds", "soon"], ["--seconds is 'soon'"]),
+        (["--ray", "local", "--jobs", "2"], ["--jobs changes nothing"]),
+    ],
+)
+def test_refused(call, files, options, words):
+    assert_refused(call(*files[0], *options), *words)
+
+
+def test_models_of_one_name_are_refused(call, files, tmp_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "a.onnx").write_bytes((tmp_path / "a.onnx").read_bytes())
+    assert_refused(call(*files[0], "c/a.onnx"), "same file name")

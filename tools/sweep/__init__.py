@@ -1,0 +1,1 @@
+"""Models x pipelines x backends: each combination built, judged and measured, in one table."""
