@@ -14,33 +14,31 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.util.misc import SynchronizedList
 
 
+_new_list, _append, _extend = SynchronizedList.__new__, list.append, list.extend
+
+
 def make_variable(
     name: str, dtype: Any = None, shape: list[Any] | None = None, kind: str = "tensor_type"
 ) -> gs.Variable:
     """Return `gs.Variable(name, dtype, shape, kind)`."""
     made = gs.Variable.__new__(gs.Variable)
-    made.__dict__.update(
-        name=name,
-        inputs=linked_list(made, "outputs"),
-        outputs=linked_list(made, "inputs"),
-        dtype=dtype,
-        shape=shape,
-        type=kind,
-    )
+    # The dict itself, here and below: `__setattr__` is a Python function.
+    held = made.__dict__
+    held["name"] = name
+    held["inputs"] = linked_list(made, "outputs")
+    held["outputs"] = linked_list(made, "inputs")
+    held["dtype"], held["shape"], held["type"] = dtype, shape, kind
     return made
 
 
 def make_constant(name: str, values: Any) -> gs.Constant:
     """Return `gs.Constant(name, values)`."""
     made = gs.Constant.__new__(gs.Constant)
-    made.__dict__.update(
-        name=name,
-        inputs=linked_list(made, "outputs"),
-        outputs=linked_list(made, "inputs"),
-        _values=values,
-        data_location=None,
-        _export_dtype=None,
-    )
+    held = made.__dict__
+    held["name"] = name
+    held["inputs"] = linked_list(made, "outputs")
+    held["outputs"] = linked_list(made, "inputs")
+    held["_values"], held["data_location"], held["_export_dtype"] = values, None, None
     return made
 
 
@@ -60,20 +58,22 @@ def make_node(
     """
     made = gs.Node.__new__(gs.Node)
     into, out = linked_list(made, "outputs"), linked_list(made, "inputs")
-    list.extend(into, inputs)
-    list.extend(out, outputs)
-    made.__dict__.update(op=op, name=name, attrs=attrs, inputs=into, outputs=out, domain=domain)
+    _extend(into, inputs)
+    _extend(out, outputs)
+    held = made.__dict__
+    held["op"], held["name"], held["attrs"] = op, name, attrs
+    held["inputs"], held["outputs"], held["domain"] = into, out, domain
     if link:
         for tensor in inputs:
-            list.append(tensor.outputs, made)
+            _append(tensor.outputs, made)
         for tensor in outputs:
-            list.append(tensor.inputs, made)
+            _append(tensor.inputs, made)
     return made
 
 
 def linked_list(parent: Any, field: str) -> SynchronizedList:
     """Return an empty list of tensors or nodes that are linked back by their list `field`."""
-    made = SynchronizedList.__new__(SynchronizedList)
+    made = _new_list(SynchronizedList)
     made.parent_obj = parent
     made.field_name = field
     return made

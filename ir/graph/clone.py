@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from ..core.build import make_constant, make_node, make_variable
 from ..core.variables import EmptyList, exotic_type, set_exotic_type
-from ..proto.graph import Graph
+from ..proto.graph import make_graph
 from ..proto.metadata import (
     model_metadata,
     node_metadata,
@@ -21,6 +21,9 @@ from ..proto.metadata import (
     tensor_metadata,
 )
 from .types import Types
+
+
+_ATOMS = frozenset({int, float, str})
 
 
 def clone(graph: gs.Graph, nodes: Sequence[gs.Node] | None = None) -> gs.Graph:
@@ -77,7 +80,8 @@ class Copier:
         if found is None:
             found = self.copies[id(original)] = _copy_tensor(original)
             annotation = quantization_of(original)
-            set_quantization(found, tuple((key, self.tensor(t)) for key, t in annotation))
+            if annotation:
+                set_quantization(found, tuple((key, self.tensor(t)) for key, t in annotation))
         return found
 
     def nodes(self, originals: Iterable[gs.Node]) -> list[gs.Node]:
@@ -98,7 +102,7 @@ class Copier:
 
     def graph(self, original: gs.Graph, nodes: Sequence[gs.Node] | None = None) -> gs.Graph:
         """Return a copy of a graph and what is nested in it, of `nodes` alone where given."""
-        made = Graph(
+        made = make_graph(
             self.nodes(original.nodes if nodes is None else nodes),
             [self.tensor(t) for t in original.inputs],
             [self.tensor(t) for t in original.outputs],
@@ -115,7 +119,10 @@ class Copier:
 
     def attributes(self, node: gs.Node) -> dict[str, Any]:
         """Return copies of the attributes of a node."""
-        return {name: self.attribute(value) for name, value in node.attrs.items()}
+        return {
+            name: value if type(value) in _ATOMS else self.attribute(value)
+            for name, value in node.attrs.items()
+        }
 
     def attribute(self, attribute: Any) -> Any:
         """Return the copy of an attribute: of the graph or list it holds, else itself."""

@@ -215,14 +215,16 @@ class Edit(WholeGraphEdits):
         scope = self.uses.scope(node)
         if scope is None:
             raise PassError(f"node {label(node)} was removed twice")
-        self.everywhere |= _nests(node)
-        self._pending.settle(node)
+        nests = self.uses.nests and bool(subgraphs_of(node))
+        if nests:
+            self.everywhere = True
+            self._pending.settle(node)
         self._pending.remove(node, scope)
         self._touch_around(node)
         self.uses.discard(node)
         self.uses.node_names.discard(node.name)
         if self._journal is not None:
-            self._journal.add(partial(self._put_back, node, scope), whole=not _nests(node))
+            self._journal.add(partial(self._put_back, node, scope), whole=not nests)
         self._change(None)
         if self.trail is not None:
             self.trail.note(self, self.count, node)
@@ -315,7 +317,3 @@ class Edit(WholeGraphEdits):
             name = f"{hint}_{self._suffix[hint]}"
         taken.add(name)
         return name
-
-
-def _nests(node: gs.Node) -> bool:
-    return bool(subgraphs_of(node))

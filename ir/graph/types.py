@@ -81,8 +81,9 @@ class Types:
     def of(self, tensor: gs.Tensor) -> TensorType | None:
         """Return the type of `tensor`, or None where it is unknown."""
         key = id(tensor)
-        if key in self._known:
-            return self._known[key]
+        known = self._known.get(key)
+        if known is not None or key in self._known:
+            return known
         if key in self._unread:
             found = self._known[key] = _read(self._unread.pop(key))
             return found

@@ -54,6 +54,11 @@ class Uses:
         """Return the node that produces `tensor`, or None."""
         return self._producer.get(id(tensor))
 
+    def producer_in(self, tensor: gs.Tensor, scope: gs.Graph) -> gs.Node | None:
+        """Return the node of `scope` that produces `tensor`, or None."""
+        node = self._producer.get(id(tensor))
+        return node if node is not None and self._scope.get(id(node)) is scope else None
+
     def readers(self, tensor: gs.Tensor) -> list[gs.Node]:
         """Return the nodes that read `tensor`, in any scope, each once."""
         return [self._nodes[key] for key in self._readers.get(id(tensor), ())]
@@ -104,7 +109,7 @@ class Uses:
             if self._producer.get(id(tensor)) is node:
                 del self._producer[id(tensor)]
             self._change(tensor)
-        for subgraph in subgraphs_of(node):
+        for subgraph in subgraphs_of(node) if self._nesting else ():
             self._nesting.discard(id(node))
             self.pinned.difference_update(id(t) for t in subgraph.outputs)
             for inner in subgraph.nodes:
@@ -113,12 +118,15 @@ class Uses:
 
     def link(self, tensor: gs.Tensor, node: gs.Node) -> None:
         """Enter one read of `tensor` by `node`."""
-        self._change(tensor)
+        if self._changed is not None:
+            self._changed[id(tensor)] = tensor
         if not tensor.name:
             return
         self._hold(tensor)
         key, reader = id(tensor), id(node)
-        counts = self._readers.setdefault(key, {})
+        counts = self._readers.get(key)
+        if counts is None:
+            counts = self._readers[key] = {}
         counts[reader] = counts.get(reader, 0) + 1
         self._reads[key] = self._reads.get(key, 0) + 1
 

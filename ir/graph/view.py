@@ -35,8 +35,7 @@ class View:
 
     def producer(self, tensor: gs.Tensor) -> gs.Node | None:
         """Return the node of this scope that produces `tensor`, or None."""
-        node = self._uses.producer(tensor)
-        return node if node is not None and self._uses.scope(node) is self.scope else None
+        return self._uses.producer_in(tensor, self.scope)
 
     def readers(self, tensor: gs.Tensor) -> list[gs.Node]:
         """Return the nodes that read `tensor`, in this scope and those inside it, each once."""
@@ -77,7 +76,9 @@ class View:
 
         An initializer that is also a graph input is not constant: a caller may override it.
         """
-        return dense_values(tensor) if self.is_constant(tensor) else None
+        if not isinstance(tensor, gs.Constant) or id(tensor) in self._uses.interface_inputs:
+            return None
+        return dense_values(tensor)
 
     def shape(self, tensor: gs.Tensor) -> Shape | None:
         """Return the shape that follows from the graph's inputs; unknown sizes are str or None."""

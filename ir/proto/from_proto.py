@@ -8,7 +8,7 @@ producer. This one keeps the first four, holds weights as read-only arrays and r
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ from ..core.build import make_constant, make_node, make_variable
 from ..core.errors import LoadError
 from ..core.variables import STANDARD_DOMAINS
 from .descriptions import Scope, annotate, describe, texts_of
-from .graph import Graph
+from .graph import make_graph
 from .metadata import (
     ModelMetadata,
     NodeMetadata,
@@ -199,7 +199,7 @@ class _Importer:
         name: str,
         doc_string: str,
     ) -> gs.Graph:
-        return Graph(
+        return make_graph(
             nodes,
             inputs,
             outputs,
@@ -218,7 +218,7 @@ class _Importer:
         constants: AbstractSet[str] = frozenset(),
     ) -> list[gs.Node]:
         # Nodes may come in any order, so outputs are declared before inputs are looked up.
-        produced: dict[str, str] = {}
+        produced: dict[str, onnx.NodeProto] = {}
         for proto in protos:
             for name in proto.output:
                 if name in constants:
@@ -229,10 +229,11 @@ class _Importer:
                 if name and name in produced:
                     raise LoadError(
                         f"tensor '{name}' in {where} is produced by two nodes, "
-                        f"{produced[name]} and {_label(proto)}; every tensor has one producer"
+                        f"{_label(produced[name])} and {_label(proto)}; every tensor has one "
+                        "producer"
                     )
                 if name:
-                    produced[name] = _label(proto)
+                    produced[name] = proto
                     if name not in local:
                         local[name] = make_variable(name)
         return [self._node(proto, local, outer, where) for proto in protos]
@@ -257,33 +258,36 @@ class _Importer:
                     )
                 tensor = make_variable("")
             inputs.append(tensor)
-        texts = (proto.op_type, proto.name, proto.domain, proto.doc_string, proto.overload)
-        require_text(f"{_label(proto)} in {where}", (*texts, *texts_of(properties(proto))))
-        empty = [a for a in proto.attribute if is_empty(a) and self._leaves_out(proto, a.name)]
-        absent = {a.name for a in empty}
-        node = make_node(
-            proto.op_type,
-            proto.name,
-            {
-                a.name: self._attribute(a, local, outer)
-                for a in proto.attribute
-                if a.name not in absent
-            },
-            inputs,
-            [local[name] if name else make_variable("") for name in proto.output],
-            proto.domain or None,
-        )
-        docs = tuple((a.name, a.doc_string) for a in proto.attribute if a.doc_string)
-        require_text(f"{_label(proto)} in {where}", texts_of(docs))
-        metadata = NodeMetadata(
-            doc_string=proto.doc_string,
-            properties=properties(proto),
-            overload=proto.overload,
-            attribute_docs=docs,
-            empty=tuple((a.name, int(a.type)) for a in empty),
-            devices=tuple(entry.SerializeToString() for entry in proto.device_configurations),
-        )
-        if metadata != _NO_METADATA:
+        op, name, domain, attributes = proto.op_type, proto.name, proto.domain, proto.attribute
+        said, overload, props = proto.doc_string, proto.overload, properties(proto)
+        _require_node_text((op, name, domain, said, overload), proto, where)
+        if props:
+            _require_node_text(texts_of(props), proto, where)
+        held: dict[str, Any] = {}
+        empty, docs = [], []
+        for attribute in attributes:
+            if attribute.doc_string:
+                docs.append((attribute.name, attribute.doc_string))
+            if is_empty(attribute) and self._leaves_out(proto, attribute.name):
+                empty.append((attribute.name, int(attribute.type)))
+            else:
+                held[attribute.name] = self._attribute(attribute, local, outer)
+        for attribute_name, _ in empty:
+            held.pop(attribute_name, None)
+        outputs = [local[result] if result else make_variable("") for result in proto.output]
+        node = make_node(op, name, held, inputs, outputs, domain or None)
+        if docs:
+            _require_node_text(texts_of(docs), proto, where)
+        devices = proto.device_configurations
+        if said or overload or props or docs or empty or devices:
+            metadata = NodeMetadata(
+                doc_string=said,
+                properties=props,
+                overload=overload,
+                attribute_docs=tuple(docs),
+                empty=tuple(empty),
+                devices=tuple(entry.SerializeToString() for entry in devices),
+            )
             set_node_metadata(node, metadata)
         return node
 
@@ -300,9 +304,6 @@ class _Importer:
         return read_attribute(proto, self._data, self._constant, graph)
 
 
-_NO_METADATA = NodeMetadata()
-
-
 def _texts_of_model(model: onnx.ModelProto) -> Iterator[str]:
     yield from (model.producer_name, model.producer_version, model.domain, model.doc_string)
     yield from (entry.domain for entry in model.opset_import)
@@ -311,6 +312,13 @@ def _texts_of_model(model: onnx.ModelProto) -> Iterator[str]:
 
 def _copy_opset(entry: onnx.OperatorSetIdProto) -> onnx.OperatorSetIdProto:
     return onnx.helper.make_opsetid(entry.domain, entry.version)
+
+
+def _require_node_text(texts: Iterable[str], proto: onnx.NodeProto, where: str) -> None:
+    """Refuse what is no text, as `require_text` does; what is right costs no message."""
+    for text in texts:
+        if type(text) is not str:
+            require_text(f"{_label(proto)} in {where}", (text,))
 
 
 def _is_variable(tensor: gs.Tensor) -> bool:

@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 
 from ..core.counted import counted
 from ..core.shown import Shown, Summary
+from ..core.variables import subgraphs_of
 from .parts import Flat, restore, take_apart
 
 _MOST_OPS = 4
@@ -43,6 +44,15 @@ class Graph(Shown, gs.Graph):  # type: ignore[misc]  # untyped
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         """Return what `pickle` and `copy` make another graph of, without recursion."""
         return _together, (take_apart([self]),)
+
+
+def make_graph(nodes: list[gs.Node], *ports: list[gs.Tensor], **facts: Any) -> Graph:
+    """Return `Graph(nodes, *ports, **facts)`, without a walk over nodes that hold no graphs."""
+    if any(map(subgraphs_of, nodes)):
+        return Graph(nodes, *ports, **facts)
+    made = Graph([], *ports, **facts)
+    made.nodes = nodes
+    return made
 
 
 def _together(flat: Flat) -> Any:

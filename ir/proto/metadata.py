@@ -6,7 +6,7 @@ node or the tensor that they are about, and go where it goes. All are optional.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -139,7 +139,7 @@ def tensor_metadata(tensor: gs.Tensor) -> TensorMetadata:
 
 def set_tensor_metadata(tensor: gs.Tensor, metadata: TensorMetadata) -> None:
     """Attach metadata to `tensor`."""
-    if metadata != _NOTHING:
+    if metadata is not _NOTHING and metadata != _NOTHING:
         tensor.__dict__[_ATTRIBUTE] = metadata
 
 
@@ -159,10 +159,11 @@ class HasProperties(Protocol):
     """A proto with `metadata_props`."""
 
     @property
-    def metadata_props(self) -> Iterable[onnx.StringStringEntryProto]:
+    def metadata_props(self) -> Collection[onnx.StringStringEntryProto]:
         """Entries of key and value."""
 
 
 def properties(entries: HasProperties) -> Pairs:
     """Return the `metadata_props` of a proto as ordered pairs."""
-    return tuple((entry.key, entry.value) for entry in entries.metadata_props)
+    found = entries.metadata_props
+    return tuple((entry.key, entry.value) for entry in found) if found else ()

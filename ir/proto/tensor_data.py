@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import sys
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -22,6 +23,20 @@ from ..core.file_values import FileValues, WeightFile
 # Smaller ones are views of one map.
 _LARGE = 1 << 16
 _MOST_DIGITS = 19  # no file is longer than a 64-bit number says
+# Types whose raw data are, byte by byte, what numpy holds: little-endian.
+_AS_STORED = {
+    kind: np.dtype(code)
+    for kind, code in (
+        (TensorProto.FLOAT, "f4"),
+        (TensorProto.DOUBLE, "f8"),
+        (TensorProto.FLOAT16, "f2"),
+        (TensorProto.INT64, "i8"),
+        (TensorProto.INT32, "i4"),
+        (TensorProto.INT8, "i1"),
+        (TensorProto.UINT8, "u1"),
+    )
+    if sys.byteorder == "little"
+}
 _STORABLE = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED, TensorProto.STRING}
 
 
@@ -111,13 +126,17 @@ class TensorData:
 
         Raises LoadError where the data do not fit the shape.
         """
-        if any(size < 0 for size in tensor.dims):
+        shape = tuple(tensor.dims)
+        if shape and min(shape) < 0:
             raise LoadError(
-                f"tensor '{tensor.name}' has the negative shape {list(tensor.dims)}; the file is "
+                f"tensor '{tensor.name}' has the negative shape {list(shape)}; the file is "
                 "corrupt, export it again"
             )
         if tensor.data_location == TensorProto.EXTERNAL:
             return self.array(tensor)
+        dtype, raw = _AS_STORED.get(tensor.data_type), tensor.raw_data
+        if dtype is not None and len(raw) == math.prod(shape) * dtype.itemsize and raw:
+            return np.frombuffer(raw, dtype).reshape(shape)
         try:
             values = np.asarray(onnx.numpy_helper.to_array(tensor))
         except Exception as error:  # to_array raises whatever its field access raises

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, TensorProto
@@ -27,7 +28,7 @@ from .metadata import (
 )
 from .versions import FIRST_IR_WITH_DEFAULTS, ir_version, opset_imports
 from .write_attribute import write_attribute
-from .write_values import add_data_metadata, add_properties, is_described, tensor_proto, value_info
+from .write_values import add_data_metadata, add_properties, is_described, value_info, write_tensor
 
 Keep = Callable[[gs.Constant], bool]
 
@@ -205,10 +206,7 @@ class _Exporter:
     def _attribute(
         self, name: str, value: Any, proto: AttributeProto, node: gs.Node | None
     ) -> None:
-        def tensor(constant: gs.Constant, written: TensorProto) -> None:
-            self._tensor(constant, written, nested=True)
-
-        write_attribute(name, value, proto, node, self._opset, self.graph, tensor)
+        write_attribute(name, value, proto, node, self._opset, self.graph, self._inner_tensor)
 
     @staticmethod
     def _describe(metadata: NodeMetadata, proto: onnx.NodeProto) -> None:
@@ -233,15 +231,20 @@ class _Exporter:
         else:
             self._tensor(constant, proto.initializer.add(), nested)
 
+    def _inner_tensor(self, constant: gs.Constant, proto: TensorProto) -> None:
+        self._tensor(constant, proto, nested=True)
+
     def _tensor(self, constant: gs.Constant, proto: TensorProto, nested: bool) -> None:
         """Write the values of a dense constant into `proto`, or their place where they are not."""
         leave_out = self._leave_out if self._everywhere or not nested else None
         if leave_out is None or not leave_out(constant):
-            proto.CopyFrom(tensor_proto(constant))
+            write_tensor(constant, proto)
             return
+        held = constant._values  # what the properties of GraphSurgeon ask, at some length
+        like = held if type(held) is np.ndarray else constant
         proto.name, proto.data_location = constant.name, TensorProto.EXTERNAL
-        proto.data_type = dtypes.elem_type(constant.dtype)
-        proto.dims.extend(constant.shape)
+        proto.data_type = dtypes.elem_type(like.dtype)
+        proto.dims.extend(like.shape)
         if not self._bare:
             mark_left_out(proto, len(self.left_out))
             add_data_metadata(constant, proto)

@@ -50,10 +50,12 @@ def sizes(info: onnx.ValueInfoProto) -> tuple[int | str | None, ...] | None:
 
 
 def _dimension(dim: Any) -> int | str | None:
-    if dim.HasField("dim_value"):
-        return int(dim.dim_value)
-    require_text("a dimension", (dim.dim_param,))
-    return dim.dim_param or None
+    size: int = dim.dim_value
+    if size or dim.HasField("dim_value"):
+        return size
+    name = dim.dim_param
+    require_text("a dimension", (name,))
+    return name or None
 
 
 def value_metadata(info: onnx.ValueInfoProto) -> ValueMetadata:

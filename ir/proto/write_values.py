@@ -69,22 +69,18 @@ def is_described(tensor: gs.Tensor) -> bool:
     return known or tensor_metadata(tensor).value != _NO_METADATA
 
 
-def tensor_proto(constant: gs.Constant) -> TensorProto:
-    """Return the values of a dense `constant` as a proto; strings and sub-byte types included."""
+def write_tensor(constant: gs.Constant, proto: TensorProto) -> None:
+    """Write the values of a dense `constant` into `proto`; strings and sub-byte types included."""
     values = dense_values(constant)
     if values is None:
         raise GraphError(f"constant '{constant.name}' holds {type(constant._values).__name__}")
     if values.dtype.kind in "fiub" and values.dtype.itemsize * values.size < PROTOBUF_LIMIT:
-        made = TensorProto(
-            name=constant.name,
-            data_type=dtypes.elem_type(values.dtype),
-            dims=values.shape,
-            raw_data=values.tobytes(),
-        )
+        proto.name, proto.data_type = constant.name, dtypes.elem_type(values.dtype)
+        proto.dims.extend(values.shape)
+        proto.raw_data = values.tobytes()
     else:
-        made = onnx.numpy_helper.from_array(values, constant.name)
-    add_data_metadata(constant, made)
-    return made
+        proto.CopyFrom(onnx.numpy_helper.from_array(values, constant.name))
+    add_data_metadata(constant, proto)
 
 
 def add_data_metadata(constant: gs.Constant, proto: TensorProto) -> None:

@@ -102,11 +102,10 @@ def _sample(entry: _Entry) -> Hashable:
     values = entry.values
     if values.dtype.kind == "O":
         return tuple(values.flat)
-    data = _bytes(values)
-    if data.size > _SAMPLE:
-        half = _SAMPLE // 2
-        data = np.concatenate([data[:half], data[-half:]])
-    return data.tobytes()
+    if values.nbytes <= _SAMPLE:
+        return values.tobytes()
+    data, half = _bytes(values), _SAMPLE // 2
+    return np.concatenate([data[:half], data[-half:]]).tobytes()
 
 
 def _digest(entry: _Entry) -> Hashable:

@@ -43,11 +43,11 @@ class EliminateCommonSubexpressions(Pass):
         with context.editing() as edit:
             for scope in edit.uses.scopes(graph):
                 view = context.view(scope)
-                first: dict[tuple[Any, ...], gs.Node] = {}
+                table = _FirstNodes(view, known)
                 for node in scope.nodes:
                     if not _may_merge(node, scope.opset):
                         continue
-                    earlier = first.setdefault(_key(node, view, known), node)
+                    earlier = table.first_like(node)
                     if earlier is node:
                         continue
                     merge = _merge_of(earlier, node, view)
@@ -58,6 +58,32 @@ class EliminateCommonSubexpressions(Pass):
                         merge(earlier, node, edit)
                         # Who read the one before is found by who reads the other after.
                         known[id(earlier.outputs[0])] = known.get(id(was), id(was))
+
+
+class _FirstNodes:
+    """The first node of each kind that was seen.
+
+    Constants and attributes are read only of nodes that share operator and variable operands.
+    """
+
+    def __init__(self, view: View, known: Known) -> None:
+        self._view, self._known = view, known
+        self._alone: dict[tuple[Any, ...], gs.Node] = {}  # by what is quickly told
+        self._first: dict[tuple[Any, ...], gs.Node] = {}
+
+    def first_like(self, node: gs.Node) -> gs.Node:
+        """Return the first node that computes what `node` does, itself where it is that."""
+        quick = self._quick_key(node)
+        met = self._alone.setdefault(quick, node)
+        if met is node:
+            return node
+        self._first.setdefault(_key(met, self._view, self._known), met)
+        return self._first.setdefault(_key(node, self._view, self._known), node)
+
+    def _quick_key(self, node: gs.Node) -> tuple[Any, ...]:
+        known, is_constant = self._known, self._view.is_constant
+        operands = (0 if is_constant(t) else known.get(id(t), id(t)) for t in node.inputs if t.name)
+        return (node.op, node.domain or "", *operands)
 
 
 Known = dict[int, int]  # id of a tensor -> that of the one whose place it took

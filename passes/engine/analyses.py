@@ -27,11 +27,12 @@ class Analyses:
     @property
     def types(self) -> Types:
         """The types of `graph`, inferred where they are not known."""
-        if self._types is not None and self._edited:
-            self._types = updated_types(self.graph, self._types, self._edited, self.uses)
-        if self._types is None:
-            self._types = infer_types(self.graph)
-        self._edited.clear()
+        if self._types is None or self._edited:
+            if self._types is not None:
+                self._types = updated_types(self.graph, self._types, self._edited, self.uses)
+            if self._types is None:
+                self._types = infer_types(self.graph)
+            self._edited.clear()
         return self._types
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.core.decline import need
+from ...ir.core.decline import DeclinedError, need
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
@@ -43,13 +43,11 @@ def site_after(
 ) -> AffineAfterLayer:
     """Return how `layer` takes in `chain`, whose first node reads it; or decline."""
     first = chain[0]
-    if any((affine.scale != 1).any() for affine in chain):
+    if shared.is_shared(layer, view) and any((affine.scale != 1).any() for affine in chain):
         shared.need_room(layer, view)
     for affine in chain:
-        need(
-            affine.on_channels(layer.rank, layer.axis, layer.outputs),
-            _misfit(affine, layer),
-        )
+        if affine.on_channels(layer.rank, layer.axis, layer.outputs) is None:
+            raise DeclinedError(_misfit(affine, layer))
     for affine, after in itertools.pairwise(chain):
         need(
             view.read_only_by(affine.result, after.node),
@@ -59,8 +57,9 @@ def site_after(
     if twins:
         chain = chain[:1]
     place, kernel = (layer.rank, layer.axis, layer.outputs), layer.kernel()
-    composed(chain, *place, kernel.bias).need_conditioned(layer.weight.dtype)
     total = composed(chain, *place)
+    after = total if kernel.bias is None else composed(chain, *place, kernel.bias)
+    after.need_conditioned(layer.weight.dtype)
     kernel = kernel.then_affine(total.scale, total.shift if total.shift.any() else None)
     need_storable(kernel, layer.weight.dtype)
     nodes = tuple(affine.node for affine in chain)

@@ -34,9 +34,14 @@ class SharedWeights:
     def __init__(self) -> None:
         self._room: dict[int, bool] = {}
 
+    @staticmethod
+    def is_shared(layer: Layer, view: View) -> bool:
+        """Say whether others read the weight of `layer` too."""
+        return view.reads(layer.node.inputs[1]) > 1
+
     def need_room(self, layer: Layer, view: View) -> None:
         """Decline where others read the weight of `layer`, and copies of all would be too many."""
-        if view.reads(layer.node.inputs[1]) < 2:
+        if not self.is_shared(layer, view):
             return
         key = id(view.scope)
         if key not in self._room:

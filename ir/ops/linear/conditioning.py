@@ -18,6 +18,7 @@ do not depend on the size of x, within their range.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,9 @@ def need_in_range(low: Size, high: Size, result: Size, dtype: Any) -> None:
 
     Elementwise; all are sizes of what a value of size one becomes on the way and at the end.
     """
-    above, below = _ROOM.get(np.dtype(dtype).name, _ROOM_OF_OTHERS)
+    above, below = _room_of(np.dtype(dtype))
+    if np.max(high, initial=0) <= 2.0**above and np.min(low, initial=1) * 2.0**below >= 1:
+        return  # for any result
     end = np.abs(result)
     with np.errstate(over="ignore"):
         outside = high > 2.0**above * np.maximum(end, 1)
@@ -64,6 +67,12 @@ def need_in_range(low: Size, high: Size, result: Size, dtype: Any) -> None:
     need(not np.any(outside), _LEAVES)
 
 
+@functools.cache
+def _room_of(dtype: np.dtype[Any]) -> tuple[int, int]:
+    return _ROOM.get(dtype.name, _ROOM_OF_OTHERS)
+
+
+@functools.cache
 def _most_offset(dtype: Any) -> float:
     if np.dtype(dtype) == np.float64:
         return _MOST_OFFSET_DOUBLE

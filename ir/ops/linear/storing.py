@@ -48,6 +48,13 @@ def need_storable(kernel: Kernel, dtype: np.dtype[Any]) -> None:
         need_kept(kernel.bias, dtype, lambda: _largest(size(), 2).reshape(-1))
 
 
+@functools.cache
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the smallest normal number of a type, and the distance of 1 to the next one."""
+    found = ml_dtypes.finfo(dtype)
+    return float(found.smallest_normal), float(found.eps)
+
+
 def _largest(size: Array, axis: int) -> Array:
     """Return the largest value along `axis` and the taps."""
     return np.asarray(size.max(axis=(axis, *range(3, size.ndim)), initial=0, keepdims=True))
@@ -66,14 +73,14 @@ def need_kept(
     """
     held = stored(values, dtype)
     need(np.isfinite(held).all(), what)
-    limits = ml_dtypes.finfo(dtype)
+    smallest_normal, eps = _limits(dtype)
     size = np.abs(values)
-    small = size < float(limits.smallest_normal)
+    small = size < smallest_normal
     if not small.any() or not (small := small & (size > 0)).any():
         return
     scale = np.maximum(size, beside() if callable(beside) else beside)
     scale = np.maximum(scale, _NOTHING * size.max())
-    lost = np.abs(held.astype(np.float64) - values) > float(limits.eps) * scale
+    lost = np.abs(held.astype(np.float64) - values) > eps * scale
     need(
         not (lost & small).any(),
         f"the folded weights are so small that {np.dtype(dtype).name} would lose their digits",
