@@ -13,7 +13,6 @@ from typing import Any
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.util.misc import SynchronizedList
 
-
 _new_list, _append, _extend = SynchronizedList.__new__, list.append, list.extend
 
 

@@ -22,7 +22,6 @@ from ..proto.metadata import (
 )
 from .types import Types
 
-
 _ATOMS = frozenset({int, float, str})
 
 

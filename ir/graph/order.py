@@ -73,7 +73,8 @@ def _is_sorted(nodes: Sequence[gs.Node]) -> bool:
     """Say whether nothing is made at or after the first node that reads it."""
     read: set[int] = set()
     for node in nodes:
-        read.update(map(id, reads(node) if subgraphs_of(node) else node.inputs))
+        nests = node.attrs and subgraphs_of(node)
+        read.update(map(id, reads(node) if nests else node.inputs))
         if not read.isdisjoint(map(id, node.outputs)):
             return False
     return True

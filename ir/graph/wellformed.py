@@ -38,17 +38,11 @@ def _check_scope(
         found = local.get(name)
         return outer.get(name) if found is None and nested else found
 
-    def declare(tensor: gs.Tensor, node: gs.Node | None) -> None:
-        name = tensor.name
-        if not name:
-            return
-        if name in local:
-            by = "a graph input" if node is None else f"an output of node {label(node)}"
-            raise GraphError(f"two tensors are named '{name}'; the second is {by}")
-        local[name] = tensor
-
     for tensor in graph.inputs:
-        declare(tensor, None)
+        if tensor.name in local:
+            raise _second(tensor, "a graph input")
+        if tensor.name:
+            local[tensor.name] = tensor
     for node in graph.nodes:
         if node.domain not in domains:
             raise GraphError(
@@ -57,20 +51,29 @@ def _check_scope(
             )
         for tensor in node.inputs:
             name = tensor.name
-            if not name:
+            # The usual case first: this runs over all nodes after every pass that edits.
+            if not name or local.get(name) is tensor:
                 continue
             found = look_up(name)
             if found is None and isinstance(tensor, gs.Constant):
                 local[name] = tensor
             elif found is not tensor:
                 raise _misread(tensor, node, found)
-        for subgraph in subgraphs_of(node):
+        for subgraph in subgraphs_of(node) if node.attrs else ():
             _check_scope(subgraph, known, sorting, domains)
         for tensor in node.outputs:
-            declare(tensor, node)
+            name = tensor.name
+            if name in local:
+                raise _second(tensor, f"an output of node {label(node)}")
+            if name:
+                local[name] = tensor
     for tensor in graph.outputs:
         if look_up(tensor.name) is not tensor and not isinstance(tensor, gs.Constant):
             raise GraphError(f"graph output '{tensor.name}' is produced by no node")
+
+
+def _second(tensor: gs.Tensor, what: str) -> GraphError:
+    return GraphError(f"two tensors are named '{tensor.name}'; the second is {what}")
 
 
 def _misread(tensor: gs.Tensor, node: gs.Node, found: gs.Tensor | None) -> GraphError:

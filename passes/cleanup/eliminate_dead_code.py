@@ -11,7 +11,6 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from ...ir.core.variables import is_standard, subgraphs_of
-from ...ir.graph.uses import scopes
 from ..engine.context import Context
 from ..engine.contract import Pass
 
@@ -29,7 +28,7 @@ class EliminateDeadCode(Pass):
         """Walk every scope backwards, inner scopes before the ones they capture from."""
         known = _without_effects(graph)
         with context.editing() as edit:
-            for scope in reversed(list(scopes(graph))):
+            for scope in reversed(list(context.uses.scopes(graph))):
                 for node in reversed(scope.nodes):
                     if any(
                         id(tensor) in edit.uses.pinned or edit.uses.reads(tensor)

@@ -43,6 +43,10 @@ class InlineConstantBranches(Pass):
 
     name: ClassVar[str] = "inline-constant-branches"
 
+    def starts_at(self) -> frozenset[str]:
+        """Return what has branches."""
+        return frozenset({"If"})
+
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Inline, infer types again and look at the Ifs that are left, until none is decided."""
         refused: dict[int, gs.Tensor] = {}

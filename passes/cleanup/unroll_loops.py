@@ -41,6 +41,10 @@ class UnrollLoops(Pass):
     name: ClassVar[str] = "unroll-loops"
     limit: int = 256
 
+    def starts_at(self) -> frozenset[str]:
+        """Return what is unrolled."""
+        return frozenset({"Loop"})
+
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Unroll, infer types again and look at the Loops that are left, until none is known."""
         while True:

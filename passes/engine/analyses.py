@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
+from collections.abc import Collection
+
 import onnx_graphsurgeon as gs
 
+from ...ir.core.variables import node_key
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import Types
 from ...ir.graph.uses import Uses
 from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.shapes.update import updated_types
 
+ByOp = dict[str, list[tuple[int, gs.Node]]]
+_PLACE = operator.itemgetter(0)
+
 
 class Analyses:
-    """The inferred types of `graph`, and the index of who makes and reads its tensors.
+    """The types of `graph`, who makes and reads its tensors, and its nodes by operator.
 
-    Both follow the changes that are made through an `Edit`: types are inferred again for what was
+    They follow the changes that are made through an `Edit`: types are inferred again for what was
     edited. A graph that was changed by hand needs other analyses.
     """
 
@@ -23,6 +31,8 @@ class Analyses:
         self._types = types
         self._uses: Uses | None = None
         self._edited: dict[int, gs.Node] = {}  # since the types were inferred
+        self._by_op: ByOp | None = None
+        self._names: frozenset[str] | None = None
 
     @property
     def types(self) -> Types:
@@ -42,8 +52,34 @@ class Analyses:
             self._uses = Uses(self.graph)
         return self._uses
 
+    @property
+    def by_op(self) -> ByOp:
+        """The nodes of all scopes by operator, in order, each with its place among all."""
+        if self._by_op is None:
+            self._by_op = {}
+            nodes = (node for scope in self.uses.scopes(self.graph) for node in scope.nodes)
+            for place, node in enumerate(nodes):
+                self._by_op.setdefault(node.op, []).append((place, node))
+        return self._by_op
+
+    def nodes_with(self, ops: Collection[str]) -> list[gs.Node]:
+        """Return the nodes of all scopes whose operator is one of `ops`, in order."""
+        found = [self.by_op[op] for op in self.by_op.keys() & ops]
+        if len(found) == 1:
+            return [node for _, node in found[0]]
+        return [node for _, node in sorted(itertools.chain(*found), key=_PLACE)]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What the nodes of all scopes are called."""
+        if self._names is None:
+            nodes = (node for scope in self.uses.scopes(self.graph) for node in scope.nodes)
+            self._names = frozenset(map(node_key, nodes))
+        return self._names
+
     def follow(self, edit: Edit) -> None:
         """Take in what `edit` has changed."""
+        self._by_op = self._names = None
         if edit.everywhere:
             self._types = None
         else:

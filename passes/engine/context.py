@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Protocol
@@ -172,6 +172,10 @@ class Context:
     def uses(self) -> Uses:
         """The index of who makes and reads each tensor, an open batch included."""
         return self.analyses.uses
+
+    def nodes_with(self, ops: Collection[str]) -> list[gs.Node]:
+        """Return the nodes of `ops` in all scopes, in order, as the last batch left the graph."""
+        return self.analyses.nodes_with(ops)
 
     def infer(self) -> Types:
         """Return the inferred types of the graph as it was when the last batch was written."""

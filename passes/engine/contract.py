@@ -52,6 +52,10 @@ class Pass(ABC):
         """Return the names of entries of the feeds, such as labels, that only this pass reads."""
         return ()
 
+    def starts_at(self) -> frozenset[str] | None:
+        """Return operators without any of which there is nothing to do; None: always look."""
+        return None
+
     @abstractmethod
     def run(self, graph: gs.Graph, context: Context) -> gs.Graph | None:
         """Transform `graph` in place, through `context.editing()`; or return another graph.

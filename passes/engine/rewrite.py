@@ -62,6 +62,10 @@ class RewritePass(Pass):
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the rewrites, in the order in which they are tried at a node."""
 
+    def starts_at(self) -> frozenset[str] | None:
+        """Return where rewrites are tried; with a `run` of its own, a subclass says it itself."""
+        return root_ops(self.rewrites()) if type(self).run is RewritePass.run else None
+
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Run the rewrites over `graph` and its subgraphs with the shared driver."""
         drive(graph, self.rewrites(), context)
@@ -87,8 +91,7 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
             by_op.setdefault(op, []).append(rewrite)
     failed = _FailedSites()
     for _ in range(_MOST_SWEEPS):
-        held = context.uses.scopes(graph)
-        nodes = [node for scope in held for node in scope.nodes if node.op in by_op]
+        nodes = context.nodes_with(by_op)
         if not nodes:
             return
         with context.editing() as edit:

@@ -26,7 +26,7 @@ from ...ir.ops.fused.operators import GEMM, GEMM_DEFAULTS, LINEARS, Fused, fused
 from ...ir.ops.opsets import aligns
 from ...ir.ops.windows.attributes import explicit_window
 from ..engine.context import Context
-from ..engine.rewrite import Rewrite, RewritePass, drive
+from ..engine.rewrite import Rewrite, RewritePass, drive, root_ops
 from .explicit_bias import with_bias
 
 
@@ -43,6 +43,10 @@ class FuseConvActivation(RewritePass):
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the rewrites, of which those of a later one must not forestall an earlier one."""
         return (_FuseActivation(), _FuseAdd())
+
+    def starts_at(self) -> frozenset[str]:
+        """Return where the rewrites are tried."""
+        return root_ops(self.rewrites())
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Fuse with activations first: an Add fused alone would hide its activation's operator."""

@@ -7,6 +7,7 @@ among the graph's inputs, or where one follows from the other (the batch through
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ class SymbolicSize:
     @classmethod
     def of(cls, number: int) -> SymbolicSize:
         """Return a size that is known."""
-        return _sum({(): number})
+        return _of_number(number)
 
     @classmethod
     def named(cls, atom: str) -> SymbolicSize:
@@ -54,6 +55,8 @@ class SymbolicSize:
 
     def __mul__(self, other: SymbolicSize) -> SymbolicSize:
         """Return the product."""
+        if self.is_number and other.is_number:
+            return _of_number(self.terms[0][1] * other.terms[0][1])
         total: Counter[Atoms] = Counter()
         for atoms, number in self.terms:
             for more, times in other.terms:
@@ -76,11 +79,16 @@ class SymbolicSize:
         return None
 
     @property
+    def is_number(self) -> bool:
+        """Whether it is known now, and not zero."""
+        return len(self.terms) == 1 and not self.terms[0][0]
+
+    @property
     def number(self) -> int | None:
         """The size where it is known now."""
         if not self.terms:
             return 0
-        return self.terms[0][1] if len(self.terms) == 1 and not self.terms[0][0] else None
+        return self.terms[0][1] if self.is_number else None
 
     @property
     def atoms(self) -> frozenset[str]:
@@ -105,6 +113,12 @@ class SymbolicSize:
     @property
     def _constant(self) -> int:
         return next((number for atoms, number in self.terms if not atoms), 0)
+
+
+# Typed, since arrays of sizes hold numbers of numpy beside Python's.
+@functools.lru_cache(maxsize=4096, typed=True)
+def _of_number(number: int) -> SymbolicSize:
+    return _sum({(): number})
 
 
 def _sum(terms: Mapping[Atoms, int]) -> SymbolicSize:

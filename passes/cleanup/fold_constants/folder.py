@@ -106,6 +106,8 @@ class Folder:
                 return False
             inputs = inputs[:1]
         real = all(self._view.is_constant(t) for t in inputs)
+        if not real and any(self._bytes_of_input(t) is None for t in inputs):
+            return False
         reason = why_not_computed(node, self._view, self._view.constant)
         if reason:
             return self._refuse(node, reason) if real else False  # else it comes back

@@ -50,12 +50,16 @@ class EliminateTransposes(Pass):
 
     name: ClassVar[str] = "eliminate-transposes"
 
+    def starts_at(self) -> frozenset[str]:
+        """Return what is moved."""
+        return frozenset({"Transpose"})
+
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Decide region by region until none gains any more, then spell what remains.
 
         What has become a Reshape bounds a region, of which others may gain.
         """
-        while transposes := sum(n.op == "Transpose" for s in scopes(graph) for n in s.nodes):
+        while transposes := len(context.nodes_with(self.starts_at())):
             for _ in range(transposes + 2):  # each round but the last lowers the cost or its place
                 if not _decide(graph, context):
                     break
@@ -126,10 +130,11 @@ def _choice(region: LayoutRegion) -> set[int]:
     """Return which members should work in the other layout: none, where that gains nothing."""
     payments = region.payments()
     today = paid(payments, set())
-    found = list(labellings(len(region.members), payments))
-    for ones in found:
+    found = []
+    for ones in labellings(len(region.members), payments):
         if paid(payments, ones).better(today):
             return ones
+        found.append(ones)
     for ones in found:
         behind = _behind_cancelled(region, ones)
         if behind and paid(payments, behind) == today:

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 ONE, ZERO = -1, -2
 _FOREVER = 1 << 200
 
 
-@dataclass(frozen=True)
-class CutCost:
+class CutCost(NamedTuple):
     """`price` is paid where `members` (numbers of nodes, ONE, ZERO) have different labels."""
 
     price: int

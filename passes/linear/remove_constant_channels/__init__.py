@@ -20,7 +20,6 @@ from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import dense_values
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
-from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import ELEMENTWISE_OPS
 from ....ir.ops.linear.conditioning import need_conditioned
@@ -49,7 +48,7 @@ class RemoveConstantChannels(RewritePass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Look for regions of channels only where some layer has a row or column of zeros."""
-        if any(_has_silent_channels(node) for scope in scopes(graph) for node in scope.nodes):
+        if any(map(_has_silent_channels, context.nodes_with(LAYERS))):
             super().run(graph, context)
 
 

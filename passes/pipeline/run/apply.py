@@ -10,7 +10,7 @@ from ....ir.core.errors import PassError, in_words
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.fingerprint import count_changes, fingerprint
-from ...engine.rewrite import RewritePass, root_ops
+from ...engine.rewrite import RewritePass
 from ..builtin import is_builtin
 from .state import GraphState
 
@@ -36,12 +36,10 @@ def apply_pass(item: Pass, state: GraphState, context: Context) -> Applied:
     if _finds_nothing(item, state):
         return Applied(0, by_hand=False)
     if not may_edit_by_hand(type(item)):
-        names = state.names
+        names = state.analyses.names
         found = _run(item, state.graph, context)
         if found is not None:
             state.take(found)
-        elif context.changed:
-            state.forget_nodes()
         touched = _touched(names, state, context) if context.edits else ()
         return Applied(context.edits, by_hand=False, touched=touched)
     if context.limit == 0:  # a script knows no limit: it is run as a whole or not at all
@@ -57,10 +55,9 @@ def _run(item: Pass, graph: gs.Graph, context: Context) -> gs.Graph | None:
 
 
 def _finds_nothing(item: Pass, state: GraphState) -> bool:
-    """Say whether the graph has none of the operators at which the rewrites of `item` are tried."""
-    if not isinstance(item, RewritePass) or type(item).run is not RewritePass.run:
-        return False
-    return state.ops.keys().isdisjoint(root_ops(item.rewrites()))
+    """Say whether the graph has none of the operators that `item` starts at."""
+    starts = item.starts_at()
+    return starts is not None and starts.isdisjoint(state.analyses.by_op)
 
 
 def may_edit_by_hand(kind: type[Pass]) -> bool:
@@ -72,7 +69,7 @@ def may_edit_by_hand(kind: type[Pass]) -> bool:
 
 
 def _watched(item: Pass, state: GraphState, context: Context) -> Applied:
-    marks, types, names = fingerprint(state.graph), state.analyses.types, state.names
+    marks, types, names = fingerprint(state.graph), state.analyses.types, state.analyses.names
     found = _run(item, state.graph, context)
     graph: gs.Graph = state.graph if found is None else found
     edits = context.edits or count_changes(marks, fingerprint(graph))
@@ -83,4 +80,5 @@ def _watched(item: Pass, state: GraphState, context: Context) -> Applied:
 
 def _touched(names: frozenset[str], state: GraphState, context: Context) -> tuple[str, ...]:
     """Return what is called otherwise than before, and what was edited under its name."""
-    return tuple(sorted((names ^ state.names) | (context.edited_names & state.names)))
+    left = state.analyses.names
+    return tuple(sorted((names ^ left) | (context.edited_names & left)))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.file_values import take_hold
-from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
 from ....ir.graph.types import Types
 from ....ir.graph.uses import scopes
@@ -23,39 +20,17 @@ class GraphState:
         self.graph = clone(original)
         separate_foreign(self.graph)
         self.analyses = Analyses(self.graph)
-        self._ops: Counter[str] | None = None
-        self._names: frozenset[str] | None = None
         _protect_weights(self.graph)
-
-    @property
-    def ops(self) -> Counter[str]:
-        """The operators of the graph and its subgraphs, with the number of their nodes."""
-        if self._ops is None:
-            self._ops = Counter(node.op for scope in scopes(self.graph) for node in scope.nodes)
-        return self._ops
-
-    @property
-    def names(self) -> frozenset[str]:
-        """What the nodes of the graph and its subgraphs are called."""
-        if self._names is None:
-            nodes = (node for scope in scopes(self.graph) for node in scope.nodes)
-            self._names = frozenset(map(node_key, nodes))
-        return self._names
 
     @property
     def nodes(self) -> int:
         """How many nodes the graph and its subgraphs have."""
-        return self.ops.total()
-
-    def forget_nodes(self) -> None:
-        """Count and name the nodes again when that is next asked for."""
-        self._ops = self._names = None
+        return sum(map(len, self.analyses.by_op.values()))
 
     def take(self, graph: gs.Graph, types: Types | None = None) -> None:
         """Go on with `graph`, changed by hand or another one; `types` where they are known."""
         self.graph = graph
         self.analyses = Analyses(graph, types)
-        self.forget_nodes()
 
 
 def _protect_weights(graph: gs.Graph) -> None:

@@ -51,6 +51,10 @@ class AbsorbChannelShuffle(Pass):
 
     name: ClassVar[str] = "absorb-channel-shuffle"
 
+    def starts_at(self) -> frozenset[str]:
+        """Return what moves channels."""
+        return _LEFT
+
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Solve each scope until no region gets better."""
         for scope in list(scopes(graph)):
