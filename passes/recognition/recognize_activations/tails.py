@@ -70,9 +70,29 @@ def _passes_on(reader: gs.Node, tensor: gs.Tensor, view: View) -> bool:
     if not traits.broadcasts:
         return traits.moves or traits.homogeneous is not Homogeneous.UNKNOWN
     others = [view.constant(each) for each in reader.inputs if each is not tensor]
-    if reader.op in ("Mul", "Div"):
+    if reader.op == "Mul":  # x * f(x), as an activation is spelled out, is a function of x
+        return all(_is_of(each, tensor, view) for each in reader.inputs)
+    if reader.op == "Div":
         return all(values is not None for values in others)
+    if reader.op == "Min":
+        return all(values is not None and bool((values > 0).all()) for values in others)
     return all(values is not None and _is_small(values) for values in others)
+
+
+def _is_of(value: gs.Tensor, tensor: gs.Tensor, view: View) -> bool:
+    """Say whether `value` is computed from `tensor` and constants alone, element by element."""
+    waiting, seen = [value], {id(tensor)}
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or view.is_constant(each):
+            continue
+        seen.add(id(each))
+        node = view.producer(each)
+        known = node is not None and traits_of(node, view.opset).elementwise
+        if node is None or not known or len(seen) > _MOST_NODES:
+            return False
+        waiting += [operand for operand in node.inputs if operand.name]
+    return True
 
 
 def _is_linear(layer: gs.Node, tensor: gs.Tensor, view: View) -> bool:
