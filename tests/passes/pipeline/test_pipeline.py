@@ -109,7 +109,8 @@ def test_verify(verify, measured):
 
 
 def test_verify_of_another_name():
-    with pytest.raises(PipelineError, match="verify='always' is none of 'each', 'end' and 'off'"):
+    told = "verify='always' is none of 'each', 'end', 'prove' and 'off'"
+    with pytest.raises(PipelineError, match=told):
         Pipeline.parse("exact").run(graph_of(RELUS), verify="always")
 
 
