@@ -58,8 +58,8 @@ def site_after(
         chain = chain[:1]
     place, kernel = (layer.rank, layer.axis, layer.outputs), layer.kernel()
     total = composed(chain, *place)
-    after = total if kernel.bias is None else composed(chain, *place, kernel.bias)
-    after.need_conditioned(layer.weight.dtype)
+    biased = total if kernel.bias is None else composed(chain, *place, kernel.bias)
+    biased.need_conditioned(layer.weight.dtype)
     kernel = kernel.then_affine(total.scale, total.shift if total.shift.any() else None)
     need_storable(kernel, layer.weight.dtype)
     nodes = tuple(affine.node for affine in chain)
