@@ -19,6 +19,7 @@ from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO
 from ..ir.run.extra_feeds import FeedsWithout
+from ..tools.report.build import GivenModel, Measuring, int8_report
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import load, model_file
 from .given import given_model
@@ -31,7 +32,8 @@ from .options import (
     SeedOption,
     ThreadsOption,
 )
-from .show.console import err, is_verbose, out, print_json, print_plain, teller
+from .reporting import ReportOption, how_made, measuring, require_report, write_told
+from .show.console import err, is_verbose, out, print_json, print_plain, tell, teller
 from .show.explain import layers_table, notes, quality_table, shown_layers, suggestions_table
 from .show.progress import progress_bar
 
@@ -66,6 +68,7 @@ def explain_int8(
     metric: MetricOption = AUTO,
     class_axis: ClassAxisOption = None,
     labels: LabelsOption = None,
+    report: ReportOption = None,
     as_json: JsonOption = False,
     seed: SeedOption = 0,
 ) -> None:
@@ -75,9 +78,10 @@ def explain_int8(
     worse; those with most dB for their time come first, as long as integers stay faster than float
     or 6 dB are gained.
     """
+    require_report(report, 1)
     output = _output(out_file, output, apply=apply, models=[model, original])
     with progress_bar(err, "explaining") as update:
-        report, sizes = _explain_model(
+        found, sizes = _explain_model(
             model,
             original,
             given,
@@ -91,9 +95,21 @@ def explain_int8(
             labels=labels or (),
         )
     if as_json:
-        print_json(_as_json(report, sizes, top or 0))
+        print_json(_as_json(found, sizes, top or 0))
     else:
-        _show(report, sizes, (0 if is_verbose() else _SHOWN) if top is None else top, apply)
+        _show(found, sizes, (0 if is_verbose() else _SHOWN) if top is None else top, apply)
+    if report is not None:
+        of = [None if path is None else _given(path, given) for path in (model, original)]
+        assert of[0] is not None
+        with measuring(Measuring(threads=threads)) as options:
+            made = int8_report(of[0], of[1], found, made=how_made(), measuring=options)
+        write_told(made, report, tell)
+
+
+def _given(path: Path, given: FeedOptions) -> GivenModel:
+    """Return a model as a report takes it."""
+    graph = given_model(path, feeds=given.feeds, tell=lambda line: None)
+    return GivenModel(graph=graph, file=str(path), bytes=bytes_on_disk(path))
 
 
 def _explain_model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import onnx_graphsurgeon as gs
@@ -12,15 +13,15 @@ import typer
 
 from ..backends.contract.registry import describe
 from ..ir.core.counted import counted
-from ..ir.core.errors import LoadError
+from ..ir.core.errors import GraphError, LoadError
 from ..passes.analysis.channels.find_groups import channel_groups
 from ..passes.analysis.channels.group import ChannelGroup
-from ..passes.analysis.cost import cost
+from ..passes.analysis.cost import NodeCost, cost
 from ..passes.analysis.roofline import Machine, measure_machine, roofline
+from ..tools.report.neighbours import NodeAround, node_around
 from .feeds import assignment
 from .given import given_model
 from .options import (
-    InputModels,
     InputShapeOption,
     JsonOption,
     MutableOption,
@@ -30,11 +31,24 @@ from .options import (
 from .show.console import is_verbose, out, print_plain, teller
 from .show.cost import cost_table, machine_line, shown_nodes
 from .show.models_json import models_json
+from .show.node import constants_table, node_lines, wires_table
 from .show.printable import as_message, one_line
+
+_SUFFIXES = frozenset({".onnx", ".pb", ".ort", ".planish", ".json"})
 
 
 def inspect(
-    models: InputModels,
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            help="ONNX files; - reads standard input. Behind one file, the name of a node.",
+            show_default=False,
+        ),
+    ],
+    node: Annotated[
+        str | None,
+        typer.Option(help="Show one node, named, or by what it makes, and what is around it."),
+    ] = None,
     input_shape: InputShapeOption = None,
     size: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     most: Annotated[
@@ -60,11 +74,23 @@ def inspect(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the nodes of models with their MACs, parameters, bytes and roofline times.
+    """Show the nodes of models with their MACs, parameters, bytes and roofline times, or one node.
 
     The roofline time is the least that the machine needs: it is bound by computing or by memory.
     Of what a backend saved, show what it says of itself.
     """
+    if node is None and len(models) == 2 and not _may_be_model(models[1]):
+        models, node = models[:1], str(models[1])
+    if node is not None:
+        refuse_unread(
+            "one node is shown",
+            groups=groups,
+            most=most,
+            top=top,
+            peak_gflops=peak_gflops,
+            bandwidth_gbs=bandwidth_gbs,
+            threads=threads,
+        )
     if groups:
         refuse_unread(
             "--groups is shown of any size and machine",
@@ -111,7 +137,14 @@ def inspect(
                 for line in lines:
                     print_plain(line)
                 continue
-            if groups and as_json:
+            if node is not None:
+                around, cost_of = _node(model, graph, node, view.sizes)
+                if as_json:
+                    told = {"cost": None if cost_of is None else asdict(cost_of)}
+                    found.append({"model": str(model), **asdict(around), **told})
+                else:
+                    _show_node(around, cost_of)
+            elif groups and as_json:
                 found.append({"model": str(model), **_groups_as_json(graph, most, top)})
             elif groups:
                 _show_groups(graph, most, top)
@@ -119,6 +152,32 @@ def inspect(
                 found.append({"model": str(model), **view.as_json(graph)})
             else:
                 view.show(graph)
+
+
+def _may_be_model(path: Path) -> bool:
+    """Say whether a second argument is a file, or is called like one, and no node."""
+    return str(path) == "-" or path.exists() or path.suffix in _SUFFIXES
+
+
+def _node(
+    model: Path, graph: gs.Graph, name: str, sizes: dict[str, int]
+) -> tuple[NodeAround, NodeCost | None]:
+    """Return a node with what is around it, and what it costs; None in bodies."""
+    try:
+        found = node_around(graph, name)
+    except GraphError as error:
+        raise GraphError(f"{model}: {error}") from error
+    return found, None if found.place is None else cost(graph, sizes).nodes[found.place]
+
+
+def _show_node(found: NodeAround, cost_of: NodeCost | None) -> None:
+    for line in node_lines(found.node, cost_of):
+        print_plain(line)
+    out.print()
+    out.print(wires_table(found.inputs, found.outputs))
+    if found.node.constants:
+        out.print()
+        out.print(constants_table(found.node.constants))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from ..ir.core.errors import LoadError
-from ..tools.report.build import GivenModel, Measuring, model_report, run_report
+from ..tools.report.build import (
+    GivenModel,
+    Measuring,
+    model_report,
+    run_report,
+    search_report,
+)
 from ..tools.report.document import SCHEMA, ReportDocument
+from ..tools.report.front import SEARCHED
 from ..tools.report.read import read_report
 from .completion import complete_backend
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
@@ -36,7 +43,8 @@ def report(
         Path,
         typer.Argument(
             metavar="RESULT|MODEL",
-            help="An ONNX file, or what `optimize --json` or `--report FILE.json` has written.",
+            help="An ONNX file, or what `optimize --json`, `search` (its front.json) or "
+            "`--report FILE.json` has written.",
             show_default=False,
         ),
     ],
@@ -78,7 +86,7 @@ def report(
     if text is not None and text.get("schema") == SCHEMA:
         made = read_report(text, str(source))
     else:
-        run = None if text is None else _run_of(text, source)
+        run = None if text is None else _result_of(text, source)
         model = source if run is None else Path(run["model"])
         graph = given_model(
             model, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=told
@@ -89,14 +97,14 @@ def report(
             if run is None:
                 made = model_report(before, made=how_made(), feeds=data, measuring=measured)
             else:
-                made = _of_run(run, before, data, labels or (), measured)
+                made = _of_result(run, before, data, labels or (), measured)
     if as_json:
         print_json(made.as_json())
     else:
         write_told(made, output, told)
 
 
-def _of_run(
+def _of_result(
     run: dict[str, Any],
     before: GivenModel,
     data: Any,
@@ -106,6 +114,8 @@ def _of_run(
     output = Path(run["output"])
     graph = given_model(output, tell=lambda line: None)
     after = GivenModel(graph=graph, file=str(output), bytes=size_on_disk(output))
+    if run.get("format") == SEARCHED:
+        return search_report(before, after, run, made=how_made(), feeds=data, measuring=options)
     return run_report(
         before, after, run, made=how_made(), feeds=data, labels=labels, measuring=options
     )
@@ -126,13 +136,15 @@ def _json_in(path: Path) -> dict[str, Any] | None:
     return found
 
 
-def _run_of(found: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the run of one model that `optimize --json` tells of."""
+def _result_of(found: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the run of one model that `optimize --json` tells of, or what a search wrote."""
+    if found.get("format") == SEARCHED:
+        return found
     models = found.get("models")
     if not isinstance(models, list) or not models or "passes" not in models[0]:
         raise LoadError(
-            f"'{path}' is no result of a run; give what `planish optimize --json` prints, or a "
-            "report's document"
+            f"'{path}' is no result of a run; give what `planish optimize --json` or `search` has "
+            "written, or a report's document"
         )
     if len(models) > 1:
         raise LoadError(f"'{path}' is of {len(models)} models; give the result of one")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import onnx_graphsurgeon as gs
 import typer
@@ -21,6 +21,8 @@ from ..ir.core.quantities import is_bytes, read_bytes, read_factor, read_seconds
 from ..ir.core.share import share
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO, MetricOptions
+from ..passes.engine.context import Feeds
+from ..tools.report.build import GivenModel, Measuring, search_report
 from ..tools.search.document import document, write_document
 from ..tools.search.front import misses
 from ..tools.search.replay import digests_of, read_document
@@ -35,7 +37,7 @@ from ..tools.trials.clock import Runtime
 from .completion import complete_backend
 from .executor import JobsOption, RayOption, executor_of, versions
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
-from .files import model_file
+from .files import model_file, size_on_disk
 from .given import given_model
 from .options import (
     ClassAxisOption,
@@ -49,7 +51,8 @@ from .options import (
     ThreadsOption,
     refuse_unread,
 )
-from .show.console import err, out, print_json, print_plain, teller, warn
+from .reporting import ReportOption, how_made, measuring, require_report, write_told
+from .show.console import err, out, print_json, print_plain, tell, teller, warn
 from .show.progress import progress_bar
 from .show.search import SearchProgress, best_lines, front_table, nearest_lines
 
@@ -94,6 +97,7 @@ def search(
         int | None, typer.Option(min=0, help="With --replay: which point; default: the best.")
     ] = None,
     seed: SeedOption = 0,
+    report: ReportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search for what makes a model as small and fast as asked, at the least loss.
@@ -109,7 +113,9 @@ def search(
         given_model, model, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=say
     )
     if replay is not None:
-        refuse_unread("--replay makes what was found", max_drop=max_drop, speedup=speedup)
+        refuse_unread(
+            "--replay makes what was found", max_drop=max_drop, speedup=speedup, report=report
+        )
         require_writable(output)
         _replay(replay, point, graph_of(), given, output, executor_of(ray, jobs), say)
         return
@@ -127,6 +133,7 @@ def search(
     )
     require_target(target)
     require_writable(output)
+    require_report(report, 1)
     graph = graph_of()
     data = given.data(graph, seed, labels or (), say, model_file(model)) if given.feeds else None
     folder = output.with_suffix(_FOLDER)
@@ -165,6 +172,8 @@ def search(
         out.print(front_table(found))
         for line in best_lines(found, output, folder / _FRONT):
             print_plain(line)
+    if report is not None:
+        _report(report, graph, model, output, document(found, request, told), data, request)
     if misses(found.best, request.budget):
         raise VerificationError("\n".join(nearest_lines(found, request.budget, output)))
 
@@ -194,3 +203,24 @@ def _replay(
                 )
         known = replay_point(told, point, start, executor, output)
     say(f"{output}: point {known['point']} of {front}, the same bytes ({known['bytes']})")
+
+
+def _report(
+    path: Path,
+    graph: gs.Graph,
+    model: Path,
+    output: Path,
+    found: dict[str, Any],
+    data: Feeds | None,
+    request: Request,
+) -> None:
+    """Write the report of a search: both networks, and the front."""
+    one, two = (
+        GivenModel(graph=each, file=str(file), bytes=size_on_disk(model_file(file)))
+        for each, file in ((graph, model), (given_model(output), output))
+    )
+    runtime = request.runtime
+    timed = Measuring(backends=(runtime.backend,), target=runtime.target, threads=runtime.threads)
+    with measuring(timed) as options:
+        made = search_report(one, two, found, made=how_made(), feeds=data, measuring=options)
+    write_told(made, path, tell)

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ...backends.contract.registry import written_by
+from ...backends.contract.registry import USUAL, written_by
 from ...backends.timing.loadgen import Scenario
 from ...backends.timing.other_load import OtherLoad
+from ...tools.report.build import Measuring
 from ..completion import complete_backend
 from ..feeds import NO_FEEDS, FeedOptions, takes_feeds
 from ..given import given_model
@@ -22,7 +23,9 @@ from ..options import (
     ThreadsOption,
     refuse_unread,
 )
+from ..reporting import ReportOption, require_report
 from ..show.console import is_verbose, print_plain, teller, warn
+from .bench_report import write_bench_report
 from .conditions import busy_warning, drawn_lines, machine_line, work_warning
 from .latency import show_timings, time_models
 from .layers import show_layers, time_layers
@@ -70,6 +73,7 @@ def bench(
         Path | None, typer.Option(help="LoadGen: a folder for its logs, one inside for each run.")
     ] = None,
     given: FeedOptions = NO_FEEDS,
+    report: ReportOption = None,
     as_json: JsonOption = False,
     seed: SeedOption = 0,
 ) -> None:
@@ -77,7 +81,10 @@ def bench(
 
     With --scenario, MLPerf's LoadGen asks for samples instead, one model after the other.
     """
+    require_report(report, len(models), most=2)
     options = LoadOptions(seconds=seconds, min_queries=min_queries, log_dir=log_dir, given=given)
+    if compiled or any(written_by(path) is not None for path in models):
+        refuse_unread("a report is of ONNX files, and what is compiled has no nodes", report=report)
     if compiled or all(written_by(path) is not None for path in models):
         refuse_unread(
             "what is compiled has its sizes",
@@ -105,6 +112,7 @@ def bench(
         refuse_unread(
             "--scenario has LoadGen ask for whole runs, and count them",
             per_layer=per_layer,
+            report=report,
             rounds=rounds,
             warmup=warmup,
         )
@@ -130,6 +138,11 @@ def bench(
             print_plain(line)
         if is_verbose():
             print_plain(machine_line())
+    if report is not None:
+        timed = Measuring(
+            backends=tuple(backend or [USUAL]), target=target, threads=threads, rounds=rounds or 5
+        )
+        write_bench_report(models, read, report, timed)
     for doubt in filter(None, (work_warning(subjects), busy_warning(load))):
         warn(doubt)
     return None

@@ -7,10 +7,11 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from ..exit_codes import NOBODY_READS
 from .printable import as_message, harmless
@@ -20,6 +21,14 @@ class _Console(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """Print; what a name holds that a terminal would obey is written out."""
         super().print(*(harmless(o) if isinstance(o, str) else o for o in objects), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render; what stands in tables and progress bars is written out likewise."""
+        for segment in super().render(renderable, options):
+            plain = segment.control is not None or segment.text.isprintable()
+            yield segment if plain else Segment(harmless(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         """End: who read it has left. Nothing is written any more, nor told."""

@@ -89,6 +89,13 @@ def is_spelled_out(node: gs.Node) -> bool:
     return metadata is not None and _has_mark(metadata)
 
 
+def written_out_of(node: gs.Node) -> str | None:
+    """Return the fused operator that a file has written `node` out of, None for any other."""
+    metadata = node_metadata(node)
+    pairs = () if metadata is None else metadata.properties
+    return next((value for key, value in pairs if key == MARK), None)
+
+
 def _is_marked(part: Part) -> bool:
     return part.metadata is not None and _has_mark(part.metadata)
 

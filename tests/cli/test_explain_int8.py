@@ -39,6 +39,23 @@ def test_the_table_names_the_worst_layer_first(call, files):
     assert "the metric is cosine along axis 1 of output 'y'" in shown
 
 
+def test_a_report_has_the_figures_of_each_layer(call, files, out):
+    model, original, feeds = files
+    document = out.with_name("r.json")
+    line = ("explain-int8", model, "--float", original, "--feeds", feeds, "--json")
+    code, shown, _ = call(*line, "--report", document)
+    assert code == 0
+    told = {layer["node"]: layer for layer in json.loads(shown)["layers"]}
+    found = json.loads(document.read_text())
+    names = [node["name"] for node in found["graphs"][1]["nodes"]]
+    for key in ("local", "cumulative"):
+        (values,) = [m["values"] for m in found["measures"] if m["id"] == key]
+        assert values[names.index("a")] == pytest.approx(told["a"][key])
+    (gains,) = [m["values"] for m in found["measures"] if m["id"] == "sensitivity"]
+    assert gains[names.index("a")] > 0.5
+    assert found["remarks"] == json.loads(shown)["remarks"]
+
+
 def test_apply_writes_a_better_model(call, files, out):
     model, original, feeds = files
     code, shown, _ = call(

@@ -88,6 +88,53 @@ def test_labels_that_changed_are_told_with_their_pictures(call, tmp_path, out):
     assert (first["before"], first["after"]) == (a[first["sample"]], b[first["sample"]])
 
 
+def test_a_search_has_its_front(call, model, out, tmp_path):
+    call("optimize", model, "-o", out, "-q")
+    point = {"bytes": 900, "drop": 0.01, "seconds": 0.002, "speedup": 2.5}
+    points = [point | {"pipeline": text} for text in ("exact", "int8{per-channel=true}")]
+    found = {
+        "format": "planish-search-1",
+        "model": str(model),
+        "output": str(out),
+        "points": points,
+        "front": [1, 0],
+        "best": 1,
+    }
+    (tmp_path / "front.json").write_text(json.dumps(found))
+    code, shown, _ = call("report", tmp_path / "front.json", "--json", "--no-times")
+    assert code == 0
+    report = json.loads(shown)
+    assert report["kind"] == "search"
+    first, second = report["front"]["points"]
+    assert (first["pipeline"], first["chosen"]) == ("int8{per-channel=true}", True)
+    assert (second["label"], second["chosen"]) == ("2: 2.50 times as fast", False)
+    assert first["values"] == {"one run": 0.002, "lost": 0.01, "file": 900}
+
+
+def test_diff_writes_a_page_and_node_data(call, model, out):
+    call("optimize", model, "-o", out, "-q")
+    page, data = out.with_name("d.html"), out.with_name("n.json")
+    code, _, err = call("diff", model, out, "--html", page, "--model-explorer", data)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "two models" in page.read_text(encoding="utf-8")
+    (after,), (before,) = (
+        json.loads(path.read_text()).values() for path in (data, out.with_name("n.before.json"))
+    )
+    assert {r["value"] for r in after["results"].values()} == {"fused"}
+    assert len(before["results"]) == 2
+    assert_refused(call("diff", model, out, "--html", out.parent / "no" / "d.html"), "no/d.html")
+
+
+def test_bench_reports_one_model_or_two(call, model, out, brief_bench):
+    document = out.with_name("b.json")
+    code, _, _ = call("bench", model, model, "--rounds", 1, "--warmup", 0, "--report", document)
+    assert code == 0
+    found = json.loads(document.read_text())
+    assert [m["graph"] for m in found["measures"] if m["id"] == "time-onnxruntime"] == [0, 1]
+    assert [each["graph"] for each in found["latencies"]] == [0, 1]
+    assert_refused(call("bench", model, model, model, "--report", document), "2 models at most")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

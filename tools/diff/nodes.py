@@ -124,4 +124,6 @@ def shown_attribute(value: object) -> object:
         return value.tolist()
     if isinstance(value, list | tuple):
         return [shown_attribute(each) for each in value]
+    if isinstance(value, gs.Node.AttributeRef):
+        return f"the call's {value.name}"
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

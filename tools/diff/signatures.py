@@ -10,7 +10,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...ir.core.variables import STANDARD_DOMAINS
+from ...ir.ops.traits.lookup import traits_of
 from ...ir.ops.traits.schemas import default, schema_of
+from ...ir.ops.windows.attributes import window_attributes
 from .wiring import HeldConstant, Wiring
 
 # From operator, attributes and weights down to the operator alone.
@@ -95,12 +97,33 @@ def domain_of(node: gs.Node) -> str:
 def attributes_of(node: gs.Node, opset: int) -> dict[str, Any]:
     """Return the attributes of a node, those that are left out with their defaults."""
     found = dict(node.attrs)
-    schema = schema_of(node.op, opset) if domain_of(node) == "" else None
+    if domain_of(node):
+        return found
+    schema = schema_of(node.op, opset)
     for name in () if schema is None else schema.attributes:
         value = None if name in found else default(node.op, name, opset)
         if value is not None:
             found[name] = value
-    return found
+    return found | _window(node, opset)
+
+
+def _window(node: gs.Node, opset: int) -> dict[str, Any]:
+    """Return the window of a convolution or pooling, whose defaults follow from its rank."""
+    if any(isinstance(value, gs.Node.AttributeRef) for value in node.attrs.values()):
+        return {}  # of a function's body: it depends on the call
+    kernel = node.attrs.get("kernel_shape")
+    if kernel is None and len(node.inputs) > 1 and isinstance(node.inputs[1], gs.Constant):
+        kernel = node.inputs[1].shape[2:]
+    if kernel is None or not traits_of(node, opset).windowed:
+        return {}
+    window = window_attributes(str(node.op), node.attrs, kernel)
+    return {
+        "kernel_shape": window.kernel,
+        "strides": window.strides,
+        "dilations": window.dilations,
+        "pads": (*window.begins, *window.ends),
+        "auto_pad": window.auto_pad,
+    }
 
 
 def attribute_key(value: Any) -> Hashable:
@@ -109,6 +132,8 @@ def attribute_key(value: Any) -> Hashable:
         return ("array", value.dtype.name, value.shape, value.tobytes())
     if isinstance(value, list | tuple):
         return tuple(attribute_key(each) for each in value)
+    if isinstance(value, gs.Node.AttributeRef):
+        return ("reference", value.name)
     if isinstance(value, onnx.AttributeProto):
         return bytes(value.SerializeToString(deterministic=True))
     if isinstance(value, bool | int | float | str | bytes):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...backends.onnxruntime.explain.report import Int8Report
 from ...ir.core.counted import counted
 from ...ir.run.feeds import random_feeds
 from ...passes.analysis.roofline import Machine, measure_machine
@@ -25,10 +26,12 @@ from .document import (
     MeasureEntry,
     ReportDocument,
 )
+from .front import front_entry
 from .graph_entry import graph_entry
-from .links import declines_of, groups_before, links_of
+from .int8 import int8_latencies, int8_measures, stayed_float
+from .links import declines_of, groups_after, groups_before, links_of
 from .measures import cost_measures, sqnr_measure, time_measure, try_to
-from .spelled_out import spell_out
+from .spelled_out import SpelledOut, spell_out
 
 Feeds = Iterable[Mapping[str, np.ndarray[Any, Any]]]
 
@@ -122,21 +125,17 @@ def two_models(
 
     `measuring`: None to measure nothing. `run`: that which made one of the other.
     """
-    spelled = spell_out(after.graph)
+    source, spelled = spell_out(before.graph), spell_out(after.graph)
     entry = graph_entry(spelled.graph, role="after", file=after.file, size=after.bytes)
-    places = {id(node): at for at, node in enumerate(Wiring(spelled.graph, spelled.graph).nodes)}
-    groups = tuple(
-        GroupEntry(kind="fused", label=op, nodes=tuple(places[id(n)] for n in nodes))
-        for _, op, nodes in spelled.calls
-    )
-    entry = replace(entry, groups=groups)
-    first = graph_entry(before.graph, role="before", file=before.file, size=before.bytes)
-    if found is None or spelled.calls:
-        found = diff(before.graph, spelled.graph)
+    first = graph_entry(source.graph, role="before", file=before.file, size=before.bytes)
+    if found is None or source.calls or spelled.calls:
+        found = diff(source.graph, spelled.graph)
     passes = () if run is None else run["passes"]
     links = links_of(found, first, entry, passes)
-    first = replace(first, groups=groups_before(links, groups, first))
-    graphs = (before.graph, spelled.graph)
+    made_of = _calls(spelled)
+    first = replace(first, groups=groups_before(links, made_of, _calls(source), first))
+    entry = replace(entry, groups=groups_after(links, made_of, entry))
+    graphs = (source.graph, spelled.graph)
     measured = _Measured()
     if measuring is not None:
         _measure(graphs, (first, entry), measuring, measured, feeds)
@@ -162,6 +161,53 @@ def two_models(
     )
 
 
+def search_report(
+    before: GivenModel,
+    after: GivenModel,
+    found: Mapping[str, Any],
+    *,
+    made: dict[str, Any],
+    feeds: Feeds | None = None,
+    measuring: Measuring | None = None,
+) -> ReportDocument:
+    """Return the report of a search; `found` is the document that it wrote."""
+    report = two_models(before, after, made=made, feeds=feeds, measuring=measuring)
+    return replace(report, kind="search", front=front_entry(found))
+
+
+def int8_report(
+    model: GivenModel,
+    original: GivenModel | None,
+    found: Int8Report,
+    *,
+    made: dict[str, Any],
+    measuring: Measuring | None = None,
+) -> ReportDocument:
+    """Return the report of what `explain_int8` found of `model`, beside its float `original`."""
+    if original is None:
+        report = model_report(model, made=made, measuring=measuring)
+    else:
+        report = two_models(original, model, made=made, measuring=measuring)
+    place = len(report.graphs) - 1
+    entry = report.graphs[place]
+    return replace(
+        report,
+        measures=report.measures + int8_measures(found, entry, place),
+        declines=stayed_float(found, entry, place),
+        latencies=int8_latencies(found, len(report.graphs)),
+        remarks=found.remarks,
+    )
+
+
+def _calls(spelled: SpelledOut) -> tuple[GroupEntry, ...]:
+    """Return the parts of each fused operator as a group."""
+    places = {id(node): at for at, node in enumerate(Wiring(spelled.graph, spelled.graph).nodes)}
+    return tuple(
+        GroupEntry(kind="fused", label=op, nodes=tuple(sorted(places[id(n)] for n in nodes)))
+        for _, op, nodes in spelled.calls
+    )
+
+
 def model_report(
     model: GivenModel,
     *,
@@ -171,7 +217,9 @@ def model_report(
 ) -> ReportDocument:
     """Return the report of one model: its graph, and what its nodes cost and take."""
     spelled = spell_out(model.graph)
-    entry = graph_entry(spelled.graph, role="model", file=model.file, size=model.bytes)
+    entry = graph_entry(
+        spelled.graph, role="model", file=model.file, size=model.bytes, groups=_calls(spelled)
+    )
     measured = _Measured()
     if measuring is not None:
         _measure((spelled.graph,), (entry,), measuring, measured, feeds)

@@ -47,7 +47,7 @@ class NodeEntry:
 class GroupEntry:
     """Nodes that are shown as one: the parts of a fused operator, or what one came from.
 
-    `kind`: `fused`. `label`: what the one is called.
+    `kind`: `fused`, or `replaced` of what stands for others. `label`: what the one is called.
     """
 
     kind: str
@@ -162,14 +162,15 @@ class FrontEntry:
 class ReportDocument:
     """All of a report.
 
-    - `kind`: `run` of a pipeline, `diff` of two models, or one `model`.
+    - `kind`: `run` of a pipeline, `search` for one, `diff` of two models, or one `model`.
     - `made`: `command`, `versions` by package, `machine`.
     - `run`: passes, verification, metrics and outputs, as `optimize --json` has them.
+    - `remarks`: what is to be said of several nodes.
     - `unknown`: what could not be found out, and why.
     """
 
     title: str
-    kind: Literal["run", "diff", "model"]
+    kind: Literal["run", "search", "diff", "model"]
     made: dict[str, Any]
     graphs: tuple[GraphEntry, ...]
     links: tuple[LinkEntry, ...] = ()
@@ -180,6 +181,7 @@ class ReportDocument:
     run: dict[str, Any] | None = None
     agreement: AgreementEntry | None = None
     front: FrontEntry | None = None
+    remarks: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:

@@ -26,8 +26,7 @@ def graph_entry(
 ) -> GraphEntry:
     """Return what a report shows of `graph`, its outermost scope; `size` in bytes."""
     wiring, types = Wiring(graph, graph), infer_types(graph)
-    statistics: dict[int, ConstantEntry] = {}
-    nodes = tuple(_node(wiring, index, types, statistics) for index in range(len(wiring)))
+    nodes = tuple(node_entry(wiring, index, types) for index in range(len(wiring)))
     made_by = {place: index for index, shown in enumerate(wiring.shown) for place in shown}
     return GraphEntry(
         role=role,
@@ -44,9 +43,8 @@ def graph_entry(
     )
 
 
-def _node(
-    wiring: Wiring, index: int, types: Types, statistics: dict[int, ConstantEntry]
-) -> NodeEntry:
+def node_entry(wiring: Wiring, index: int, types: Types) -> NodeEntry:
+    """Return what a report shows of node `index`."""
     node = wiring.nodes[index]
     sources = dict.fromkeys(
         source.index if source.kind == "node" else -1 - source.index

@@ -78,7 +78,7 @@ def _metric(metric: dict[str, Any]) -> str:
 
 def _nodes(report: ReportDocument) -> Tile:
     counts = " \u2192 ".join(str(len(graph.nodes)) for graph in report.graphs)
-    groups = len(report.graphs[-1].groups)
+    groups = sum(group.kind == "fused" for group in report.graphs[-1].groups)
     return Tile("nodes", counts, f"{groups} fused operators" if groups else "")
 
 

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 _SCRIPTS = ("data", "layout", "colour", "graph_view", "details", "layers", "front", "page")
 _VENDORED = ("d3", "dagre")
-_KINDS = {"run": "what a pipeline made of it", "diff": "two models", "model": "a model"}
+_KINDS = {
+    "run": "what a pipeline made of it",
+    "search": "what a search made of it",
+    "diff": "two models",
+    "model": "a model",
+}
 _MOST_LISTED = 200
 _SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 
@@ -45,6 +50,7 @@ def page(report: ReportDocument) -> str:
         changes=change_groups(report),
         counts=change_counts(report),
         run=report.run,
+        remarks=[*report.remarks, *(report.run["remarks"] if report.run else [])],
         passes=pass_rows(report),
         declined=decline_groups(report),
         outputs=output_rows(report),
@@ -60,8 +66,8 @@ def _tabs(report: ReportDocument) -> Iterator[tuple[str, str]]:
     yield "overview", "Overview"
     yield "graph", "Graph"
     yield "layers", "Layers"
-    if report.run is not None:
-        yield "passes", "Passes"
+    if report.run is not None or report.declines:
+        yield "passes", "Passes" if report.run is not None else "Left alone"
     if report.agreement is not None:
         yield "samples", "Samples"
     if report.front is not None:

@@ -11,6 +11,7 @@ from ...ir.graph.clone import clone
 from ...ir.graph.edit import Edit
 from ...ir.graph.functions import fused_functions
 from ...ir.graph.inline import CallInliner
+from ...ir.graph.parts import written_out_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class SpelledOut:
 def spell_out(graph: gs.Graph) -> SpelledOut:
     """Return a copy of `graph` in which the calls of its outermost scope are written out.
 
-    Those inside of bodies stay calls. Nodes have the names that a portable file gives them.
+    Those inside of bodies stay calls. Nodes have the names that a portable file gives them, and
+    what such a file has written out already is told likewise.
     """
     made = clone(graph)
     bodies = {function.name: function for function in fused_functions(made)}
@@ -35,4 +37,38 @@ def spell_out(graph: gs.Graph) -> SpelledOut:
         for call in calls:
             name, operator = node_key(call), str(call.op)
             found.append((name, operator, tuple(inliner.inline(call, bodies[operator]))))
+    known = {id(node) for _, _, nodes in found for node in nodes}
+    found += _written_out(made, known)
     return SpelledOut(made, tuple(found))
+
+
+def _written_out(graph: gs.Graph, known: set[int]) -> list[tuple[str, str, tuple[gs.Node, ...]]]:
+    """Return the calls that a file spells out: marked nodes that read one another.
+
+    A call begins where its first operator comes again.
+    """
+    groups: list[list[gs.Node]] = []
+    group_of: dict[int, list[gs.Node]] = {}
+    functions: dict[int, str] = {}
+    for node in graph.nodes:
+        function = None if id(node) in known else written_out_of(node)
+        if function is None:
+            continue
+        read = (producer for tensor in node.inputs for producer in tensor.inputs)
+        of_same = (
+            group_of[id(each)]
+            for each in read
+            if functions.get(id(each)) == function and group_of[id(each)][0].op != node.op
+        )
+        group = next(of_same, None)
+        if group is None:
+            group = []
+            groups.append(group)
+        group.append(node)
+        group_of[id(node)] = group
+        functions[id(node)] = function
+    return [
+        (node_key(group[-1]), functions[id(group[0])], tuple(group))
+        for group in groups
+        if len(group) > 1
+    ]

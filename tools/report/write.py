@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ...ir.core.atomic import replacing
 from ...ir.core.errors import SaveError
@@ -16,8 +17,17 @@ def write_report(report: ReportDocument, path: Path) -> int:
 
     Raises SaveError, leaving nothing behind.
     """
-    as_json = path.suffix == ".json"
-    text = json.dumps(report.as_json(), indent=1) + "\n" if as_json else page(report)
+    if path.suffix == ".json":
+        return write_json(report.as_json(), path)
+    return _write(page(report), path)
+
+
+def write_json(value: Any, path: Path) -> int:
+    """Write a value as JSON to `path`, whole or not at all; return the bytes. Raises SaveError."""
+    return _write(json.dumps(value, indent=1) + "\n", path)
+
+
+def _write(text: str, path: Path) -> int:
     data = text.encode()
     try:
         with replacing(path) as file:

@@ -97,6 +97,16 @@ def test_a_spelled_default_and_the_order_of_a_sum_are_no_difference():
     assert rest.attributes == ()
 
 
+def test_a_window_is_what_it_is_however_it_is_spelled():
+    body = CHAIN.format(body="c = Conv WINDOW(x, w) y = MaxPool <kernel_shape = [1, 1]> (c)")
+    weights = _weights("w", shape=(4, 4, 1, 1))
+    short, long = (
+        model_of(body.replace("WINDOW", given), weights)
+        for given in ("", "<kernel_shape = [1, 1], pads = [0, 0, 0, 0], dilations = [1, 1]> ")
+    )
+    assert planish.diff(short, long).is_empty
+
+
 def test_a_layer_that_came_between_others_of_its_kind_after_all_have_learned():
     """Neither names nor weights tell: what stands in front and behind does."""
     before = model_of(_convolutions("a", "b", "c", "d"), _weights("a", "b", "c", "d"))
@@ -156,6 +166,7 @@ def test_own_fused_operators_hold_what_they_were_made_of():
     model = model_of(_convolutions("a", "b"), _weights("a", "b"))
     fused = planish.Pipeline.parse("exact").run(model).graph
     found = planish.diff(model, _called_otherwise(planish.to_model(fused)))
+    assert planish.diff(fused, _called_otherwise(planish.to_model(fused))).is_empty
     assert [kind[:3] for kind in _kinds(found)] == [
         ("fused", ["Conv", "Relu"], ["ConvRelu"]),
         ("fused", ["Conv", "Relu", "Identity"], ["ConvRelu"]),

@@ -48,6 +48,32 @@ def test_fused_operators_are_groups_and_so_is_what_they_came_from(document):
     assert before.label == "ConvRelu"
 
 
+def test_what_a_portable_file_has_written_out_is_a_group_too(run):
+    _, result, _ = run
+    portable = planish.load(planish.to_model(result.graph, portable=True))
+    found = model_report(GivenModel(graph=portable, file="m"), made=MADE).graphs[0]
+    assert [(g.label, [found.nodes[n].op for n in g.nodes]) for g in found.groups] == [
+        ("ConvRelu", ["Conv", "Relu"])
+    ]
+
+
+def test_calls_one_behind_the_other_are_groups_of_their_own():
+    steps, x = [], "x"
+    for name in ("a", "b", "c"):
+        steps.append(f"c{name} = Conv <pads = [1, 1, 1, 1]> ({x}, {name}) r{name} = Relu(c{name})")
+        x = f"r{name}"
+    chain = f"{{ {' '.join(steps)} y = Neg({x}) }}"
+    text = f"g (float[1, 4, 6, 6] x) => (float[1, 4, 6, 6] y) {chain}"
+    weights = {name: np.full((4, 4, 3, 3), 0.1 + i, np.float32) for i, name in enumerate("abc")}
+    graph = planish.Pipeline.parse("exact").run(model_of(text, weights)).graph
+    portable = planish.load(planish.to_model(graph, portable=True))
+    for each in (graph, portable):
+        found = model_report(GivenModel(graph=each, file="m"), made=MADE).graphs[0]
+        assert [[found.nodes[n].op for n in g.nodes] for g in found.groups] == [
+            ["Conv", "Relu"]
+        ] * 3
+
+
 def test_costs_are_those_of_the_nodes_that_are_shown(document):
     macs = {m.graph: m for m in document.measures if m.id == "macs"}
     assert macs[0].values == (2 * 8 * 3 * 9 * 9 * 9, 0, 0, 0, 0)

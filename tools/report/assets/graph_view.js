@@ -15,7 +15,7 @@ class GraphView {
     this.scene = this.svg.append("g");
     this.map = d3.select(root).append("canvas").attr("class", "minimap")
       .attr("aria-hidden", "true").node();
-    this.zoom = d3.zoom().scaleExtent([0.005, 3])
+    this.zoom = d3.zoom()
       .filter((event) => (event.type === "wheel" ? event.ctrlKey : !event.button))
       .on("zoom", (event) => this.moved(event.transform));
     this.svg.call(this.zoom).on("dblclick.zoom", null)
@@ -45,6 +45,7 @@ class GraphView {
 
   build() {
     this.layout = layoutOf(viewOf(this.graph, this.collapsed));
+    this.zoom.scaleExtent([Math.min(0.3, 300 / this.layout.height), 3]);
     this.repaint();
   }
 
@@ -69,13 +70,13 @@ class GraphView {
 
   home() {
     const [width] = this.size;
-    const k = Math.min(1, Math.max(0.6, width / 640));
+    const k = Math.min(1, Math.max(0.85, width / 640));
     this.svg.call(this.zoom.transform, d3.zoomIdentity.translate(width / 2, 8).scale(k));
   }
 
   fit() {
     const [width, height] = this.size;
-    const k = Math.max(0.005, Math.min(1, (height - 16) / this.layout.height));
+    const k = Math.min(1, (height - 16) / this.layout.height);
     this.svg.call(this.zoom.transform, d3.zoomIdentity.translate(width / 2, 8).scale(k));
   }
 
@@ -118,6 +119,10 @@ class GraphView {
       (update) => update,
       (exit) => exit.remove(),
     );
+    if (far) {
+      const width = Math.max(220, 90 / this.transform.k); // a strip that can be seen at any scale
+      this.scene.selectAll("rect.far").attr("x", -width / 2).attr("width", width);
+    }
     this.drawLongs(visible, far);
     this.mark();
     this.paintWindow(top, bottom);
@@ -136,7 +141,7 @@ class GraphView {
 
   paintFar(group, band) {
     const nodes = band.items.flatMap((item) => this.layout.view.items[item].nodes);
-    group.append("rect").attr("x", -110).attr("y", band.y).attr("width", 220)
+    group.append("rect").attr("y", band.y)
       .attr("height", band.height - 2).attr("rx", 6).attr("fill", this.colours.of(nodes))
       .attr("class", "far");
   }
@@ -169,7 +174,7 @@ class GraphView {
       .attr("fill", (item) => this.colours.of(item.nodes));
     const ink = (item) => textOn(this.colours.of(item.nodes));
     nodes.append("text").attr("class", "op").attr("y", -2).attr("fill", ink)
-      .text((item) => cut(item.label, item.width - 36));
+      .text((item) => cut(item.label, item.width - 44));
     nodes.append("text").attr("class", "sub").attr("y", 12).attr("fill", ink)
       .text((item) => cut(this.subtitle(item), (item.width - 16) * 1.2));
     nodes.filter((item) => graphs.length > 1 && item.nodes.length).append("text")

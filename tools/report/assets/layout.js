@@ -1,8 +1,9 @@
 // Where nodes stand. Ranks are those of the longest path, so that the height of everything is known
 // at once, in linear time. The ranks are cut into bands where few tensors cross; dagre lays a band
-// out when it is first seen. Edges over several bands run in lanes beside the graph.
+// out when it is first seen. Long edges run in lanes beside it, one a tensor.
 
 const HEIGHT = 36, GAP = 26, PITCH = HEIGHT + GAP, JOINT = 8, LANE = 7;
+const FAR_ON = 12; // ranks that an edge spans from which it runs in a lane
 const FEW = 22, MANY = 70; // nodes of a band: from which a narrow cut is taken, and any
 
 const widthOf = (label) => Math.max(96, Math.min(240, 46 + 7.2 * label.length));
@@ -85,7 +86,9 @@ function layoutOf(view) {
   const rows = Array.from({ length: last + 1 }, () => []);
   rank.forEach((each, item) => rows[each].push(item));
   const until = new Array(count).fill(-1);
-  for (const [from, to] of view.edges) until[from] = Math.max(until[from], rank[to]);
+  for (const [from, to] of view.edges) {
+    if (rank[to] - rank[from] <= FAR_ON) until[from] = Math.max(until[from], rank[to]);
+  }
   const crossing = new Array(last + 2).fill(0); // tensors alive between a rank and the next
   until.forEach((end, item) => {
     if (end > rank[item]) { crossing[rank[item]]++; crossing[end]--; }
@@ -112,7 +115,8 @@ function layoutOf(view) {
   const longs = [];
   for (const [from, to] of view.edges) {
     const one = bandOf[rank[from]], two = bandOf[rank[to]];
-    if (one === two && rank[from] < rank[to]) bands[one].edges.push([from, to]);
+    if (rank[to] - rank[from] > FAR_ON) longs.push({ from, to, lane: 0 });
+    else if (one === two && rank[from] < rank[to]) bands[one].edges.push([from, to]);
     else if (two === one + 1) {
       if (!bands[one].down.includes(from)) bands[one].down.push(from);
       if (!bands[two].up.some(([source]) => source === from)) bands[two].up.push([from, []]);
