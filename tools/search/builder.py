@@ -29,9 +29,35 @@ class PointBuilder:
         self._request = request
 
     def build(self, stages: Sequence[str]) -> Point | None:
-        """Return the point that the stages make; None where one of them fails.
+        """Return the point that the stages make; None where one of them fails."""
+        found = self.made(stages)
+        if found is None:
+            return None
+        model, made, remarks = found
+        judged, timed = self._journal.run([self._judge(model), self._measure(model)])
+        accuracy, times = judged.require().value, timed.require().value
+        with model.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Point(
+            stages=made,
+            model=model,
+            sha256=digest,
+            seconds=times["seconds"][1],
+            speedup=times["ratios"][1],
+            bytes=model.stat().st_size,
+            drop=accuracy["drop"],
+            holds=accuracy["holds"],
+            accuracy=accuracy,
+            spent=self._journal.spent,
+            remarks=remarks,
+        )
 
-        The last looks at `CALIBRATION` samples, those before at all.
+    def made(
+        self, stages: Sequence[str]
+    ) -> tuple[Path, tuple[Stage, ...], list[Sequence[str]]] | None:
+        """Return the model that the stages make, what each was given, and what passes remarked.
+
+        The last looks at `CALIBRATION` samples, those before at all. None where one fails.
         """
         model = self._given.model
         made: list[Stage] = []
@@ -44,23 +70,7 @@ class PointBuilder:
                 return None
             model = built.files[MODEL]
             remarks += built.value["remarks"]
-        judged, timed = self._journal.run([self._judge(model), self._measure(model)])
-        accuracy, times = judged.require().value, timed.require().value
-        with model.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Point(
-            stages=tuple(made),
-            model=model,
-            sha256=digest,
-            seconds=times["seconds"][1],
-            speedup=times["ratios"][1],
-            bytes=model.stat().st_size,
-            drop=accuracy["drop"],
-            holds=accuracy["holds"],
-            accuracy=accuracy,
-            spent=self._journal.spent,
-            remarks=remarks,
-        )
+        return model, tuple(made), remarks
 
     def _judge(self, model: Path) -> Task:
         assert self._given.judge is not None

@@ -30,7 +30,7 @@ def document(found: Found, request: Request, told: Mapping[str, Any]) -> dict[st
         **told,
         "machine": platform.processor() or platform.machine(),
         "budget": asdict(request.budget),
-        "runtime": asdict(request.runtime),
+        "runtime": asdict(found.runtime),
         "seed": request.seed,
         "baseline_seconds": found.baseline,
         "points": [_point(point, request, found) for point in found.points],

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...ir.core.atomic import replacing
 from ..tasks.journal import TaskJournal
+from ..trials.clock import Runtime, choose_task
 from .builder import PointBuilder
 from .costs import ChoiceCosts, SiteCosts
 from .foresight import Foresight
@@ -26,6 +27,8 @@ from .plan import Recovery, SitePlan
 from .request import Request
 from .survey import Given, Survey
 
+# The points that every search begins with.
+_FIRST = ("exact", "int8{measure=false,guard=off}")
 # What is foretold is met by that much, so that what is measured falls on the right side.
 _SPARE = 1.02
 # By that much a target is moved where the same choice comes out again.
@@ -39,7 +42,10 @@ _GAP = 1.2
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a search has found: all points, those that no other beats, and the one to take."""
+    """What a search has found: all points, those that no other beats, and the one to take.
+
+    `runtime`: what all times are of.
+    """
 
     points: tuple[Point, ...]
     front: tuple[Point, ...]
@@ -47,6 +53,7 @@ class Found:
     costs: SiteCosts | None
     baseline: float
     foresight: Foresight
+    runtime: Runtime
 
 
 class BudgetSearch:
@@ -75,12 +82,35 @@ class BudgetSearch:
 
     def run(self) -> Found:
         """Search until the budget is met and the front is known, or time is up."""
-        for pipeline in ("exact", "int8{measure=false,guard=off}"):
+        self._settle_runtime()
+        for pipeline in _FIRST:
             self._add(self._builder.build((pipeline,)))
         self._costs = Survey(self._journal, self._given, self._request).costs()
         self._meet()
         self._fill()
         return self._found()
+
+    def _settle_runtime(self) -> None:
+        """Take the backend that runs the first points fastest, where it is left open which."""
+        request = self._request
+        if not request.runtime.is_open:
+            return
+        models = [self._builder.made((pipeline,)) for pipeline in _FIRST]
+        tasks = [
+            choose_task(
+                model,
+                self._given.learn,
+                request.metric.labels,
+                request.runtime,
+                seed=request.seed,
+                what="which runtime",
+            )
+            for model, _, _ in filter(None, models)
+        ]
+        found = [outcome.require().value for outcome in self._journal.run(tasks)]
+        backend = min(found, key=lambda each: float(each["seconds"]))["backend"]
+        self._request = replace(request, runtime=replace(request.runtime, backend=backend))
+        self._builder = PointBuilder(self._journal, self._given, self._request)
 
     def _meet(self) -> None:
         """Build what the costs say fits the budget, and correct them by what that is."""
@@ -233,6 +263,7 @@ class BudgetSearch:
             costs=self._costs,
             baseline=self._baseline(),
             foresight=self._foresight(),
+            runtime=self._request.runtime,
         )
 
     def _baseline(self) -> float:

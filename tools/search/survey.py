@@ -37,6 +37,7 @@ _TIMED = {
 }
 _FEW = 4
 _FEEDS = 16
+_SCORED = 64
 _ROUNDS = 30
 
 Names = Mapping[str, Mapping[str, Sequence[str]]]
@@ -87,7 +88,7 @@ class Survey:
 
     def _masked(self, base: Path) -> list[Path]:
         tasks = [
-            self._build(base, prune_text(amount), f"mask {amount:.0%} of the channels")
+            self._build(base, prune_text(amount), f"mask {amount:.0%} of the channels", _SCORED)
             for amount in AMOUNTS[1:]
         ]
         return [outcome.files[MODEL] for outcome in self._run(tasks)]

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...backends.auto.chosen import Chosen
 from ...backends.contract.backend import Compiled
-from ...backends.contract.registry import lower
+from ...backends.contract.registry import lower, measures
 from ...backends.timing.bench import Subject, bench
 from ...ir.core.variables import node_key
 from ...ir.files.load import load
@@ -32,9 +33,46 @@ class Runtime:
     target: str = "cpu"
     threads: int | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Say whether the backend measures others, and takes the fastest."""
+        return measures(self.backend)
+
     def lower(self, path: Path) -> Compiled:
         """Return the model at `path`, ready to run."""
         return lower(load(path), self.backend, self.target, threads=self.threads)
+
+
+def choose(job: TaskCall) -> dict[str, Any]:
+    """Return the backend, as text, that runs the model fastest, and the seconds that it takes.
+
+    The runtime is one that measures others.
+    """
+    runtime = Runtime(**job.options["runtime"])
+    found = lower(
+        load(job.files["model"]),
+        runtime.backend,
+        runtime.target,
+        threads=runtime.threads,
+        feeds=[_feed(job)],
+        seed=job.options["seed"],
+    )
+    assert isinstance(found, Chosen)
+    times = {each.backend: each.seconds for each in found.choice.candidates}
+    return {"backend": found.choice.backend, "seconds": times[found.choice.backend]}
+
+
+def choose_task(
+    model: Path, feeds: Path, labels: Sequence[str], runtime: Runtime, *, seed: int, what: str = ""
+) -> Task:
+    """Return the task that finds what runs `model` fastest."""
+    return Task(
+        function=f"{__name__}:{choose.__name__}",
+        options={"runtime": asdict(runtime), "labels": list(labels), "seed": seed},
+        files={"model": model, "feeds": feeds},
+        exclusive=True,
+        what=what,
+    )
 
 
 def measure(job: TaskCall) -> dict[str, Any]:
