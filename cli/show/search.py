@@ -68,6 +68,7 @@ def best_lines(found: Found, output: Path, front: Path) -> list[str]:
         f"its pipeline, to run with `planish optimize` and your samples: {best.pipeline}",
         f"all points: {front}; `planish search MODEL -o OUT --replay {front}` gives the same bytes",
     ]
+    lines += [f"not built: {text}: {error}" for text, error in found.failed]
     if best.foretold:
         lines.insert(
             1, f"foretold {latency(best.foretold['seconds'])}, measured {latency(best.seconds)}"

@@ -21,12 +21,13 @@ CALIBRATION = 64
 
 
 class PointBuilder:
-    """Makes points of pipelines, through `journal`."""
+    """Makes points of pipelines, through `journal`; `failed`: stages that did not run, and why."""
 
     def __init__(self, journal: TaskJournal, given: Given, request: Request) -> None:
         self._journal = journal
         self._given = given
         self._request = request
+        self.failed: list[tuple[str, str]] = []
 
     def build(self, stages: Sequence[str]) -> Point | None:
         """Return the point that the stages make; None where one of them fails."""
@@ -67,6 +68,7 @@ class PointBuilder:
             made.append(Stage(pipeline, most))
             (built,) = self._journal.run([stage_task(model, made[-1], self._given, self._request)])
             if built.error is not None:
+                self.failed.append((pipeline, built.error))
                 return None
             model = built.files[MODEL]
             remarks += built.value["remarks"]

@@ -38,6 +38,7 @@ def document(found: Found, request: Request, told: Mapping[str, Any]) -> dict[st
         "best": found.points.index(found.best),
         "misses": misses(found.best, request.budget),
         "foresight": asdict(found.foresight),
+        "failed": [{"pipeline": text, "error": error} for text, error in found.failed],
         "sites": None if found.costs is None else _sites(found.costs),
     }
 

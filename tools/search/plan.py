@@ -15,7 +15,7 @@ from typing import Literal
 
 from ...ir.core.option_text.options import show_value
 from .sites import Sites
-from .treatments import FLOAT, Treatment
+from .treatments import FLOAT, Substitute, Treatment
 
 Recovery = Literal["none", "blocks", "both"]
 # The names of the nodes that take a layer's place, by what is done with it and its name.
@@ -64,7 +64,9 @@ class SitePlan:
             steps += ["shrink-channels{measure=false}"]
         for substitute in dict.fromkeys(t.substitute for t in self.treatments):
             if substitute is not None:
-                steps.append(substitute.text(self._names(sites, substitute=substitute)))
+                windowed = self._names(sites, substitute, windowed=True)
+                others = self._names(sites, substitute, windowed=False)
+                steps.append(substitute.text(windowed, others))
         if self.is_substituted and recovery == "both":
             steps.append(_END_TO_END)
         last = [self._numbers(sites, substituted or {})]
@@ -92,11 +94,11 @@ class SitePlan:
         excluded = f",exclude={show_value(left)}" if left else ""
         return f"int8{{measure=false,guard=off{excluded}}}"
 
-    def _names(self, sites: Sites, substitute: object) -> list[str]:
+    def _names(self, sites: Sites, substitute: Substitute, *, windowed: bool) -> list[str]:
         return [
             site.name
             for site, treatment in zip(sites.layers, self.treatments, strict=True)
-            if treatment.substitute == substitute
+            if treatment.substitute == substitute and site.is_windowed is windowed
         ]
 
     def _prunings(self, sites: Sites) -> list[str]:

@@ -44,7 +44,7 @@ _GAP = 1.2
 class Found:
     """What a search has found: all points, those that no other beats, and the one to take.
 
-    `runtime`: what all times are of.
+    `runtime`: what all times are of. `failed`: what could not be built, and why.
     """
 
     points: tuple[Point, ...]
@@ -54,6 +54,7 @@ class Found:
     baseline: float
     foresight: Foresight
     runtime: Runtime
+    failed: tuple[tuple[str, str], ...] = ()
 
 
 class BudgetSearch:
@@ -264,6 +265,7 @@ class BudgetSearch:
             baseline=self._baseline(),
             foresight=self._foresight(),
             runtime=self._request.runtime,
+            failed=tuple(self._builder.failed),
         )
 
     def _baseline(self) -> float:

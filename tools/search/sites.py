@@ -40,6 +40,7 @@ class LayerSite:
     op: str
     parameters: int
     result: str
+    is_windowed: bool
     reads: tuple[tuple[int, float], ...]
     makes: tuple[tuple[int, float], ...]
     carries: bool
@@ -165,6 +166,7 @@ def _layer(node: gs.Node, view: View, parts: _Parts) -> LayerSite:
         op=str(node.op),
         parameters=int(np.prod(shape)),
         result=read_with_bias(node, view).result.name,
+        is_windowed=bool(np.prod(shape[2:]) > 1),
         reads=_shares(read),
         makes=_shares(made),
         carries=carried is not None,

@@ -19,31 +19,37 @@ BYTES: dict[Precision, float] = {"float": 4.0, "int8": 1.0, "weights4": 0.5625}
 
 @dataclass(frozen=True)
 class Substitute:
-    """A pass that replaces layers, and its options."""
+    """A pass that replaces layers with a window, one for others, and the options of each."""
 
     name: str
-    steps: tuple[str, ...]
+    windowed: str
+    others: str | None = None
 
-    def text(self, only: Sequence[str] = ()) -> str:
-        """Return the passes that replace the layers `only`, all that can be where there are none.
+    def text(self, windowed: Sequence[str] = (), others: Sequence[str] = ()) -> str:
+        """Return the passes that replace these layers, all that can be where none is named.
 
         They leave alone what they cannot replace.
         """
-        names = [f"only={show_value(list(only))}"] if only else []
-        common = ",".join(["max-error=none", "measure=false", "extend=true", *names])
-        return ",".join(f"{step},{common}}}" for step in self.steps)
+        everywhere = not windowed and not others
+        steps = []
+        for step, names in ((self.windowed, windowed), (self.others, others)):
+            if step is None or not (names or everywhere):
+                continue
+            only = [f"only={show_value(list(names))}"] if names else []
+            common = ",".join(["max-error=none", "measure=false", "extend=true", *only])
+            steps.append(f"{step},{common}}}")
+        return ",".join(steps)
 
 
 def _rank(ratio: float) -> Substitute:
-    steps = (f"decompose-tucker{{ratio={ratio}", f"decompose-svd{{ratio={ratio}")
-    return Substitute(f"rank {100 * ratio:g} %", steps)
+    return Substitute(
+        f"rank {100 * ratio:g} %",
+        f"decompose-tucker{{ratio={ratio}",
+        f"decompose-svd{{ratio={ratio}",
+    )
 
 
-SUBSTITUTES = (
-    Substitute("depthwise", ("substitute-depthwise{terms=1",)),
-    _rank(0.5),
-    _rank(0.25),
-)
+SUBSTITUTES = (Substitute("depthwise", "substitute-depthwise{terms=1"), _rank(0.5), _rank(0.25))
 
 
 @dataclass(frozen=True)
