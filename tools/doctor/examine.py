@@ -91,12 +91,12 @@ class _Examination:
 
     def oracle(self, case: Case) -> Diagnosis | None:
         """Ask who shares no code with ONNX Runtime."""
-        self._progress("running onnx.reference")
+        self._progress("running another evaluator")
         found, node = ask_oracle(case, self._limits)
         self.findings.append(found)
         if found.verdict != "wrong":
             return None
-        culprit = "a kernel of ONNX Runtime, or onnx.reference's: they mean different things"
+        culprit = f"a kernel of ONNX Runtime, or of {found.step}: they mean different things"
         return self._end(culprit, node, "ask a third one, such as PyTorch, what the node gives")
 
     def edits(self, cases: Sequence[Case], suspect: Wrong) -> Diagnosis | None:
