@@ -13,7 +13,7 @@ from tests.strategies.random_graphs import KINDS, Drawn, graph
 from tests.strategies.random_graphs.evaluate import run_session, session_of
 from tests.sweep.check import Fault, check
 from tests.sweep.judge import Judge
-from tests.sweep.minimize import minimized
+from tests.sweep.smaller import smaller
 from tests.sweep.subjects import fault_of
 
 
@@ -103,9 +103,9 @@ def test_a_fault_is_made_small():
         ops = [node.op_type for node in found.model.graph.node]
         return Fault("planted", "it computes an Exp") if "Exp" in ops else None
 
-    small = minimized(drawn, Fault("planted", ""), verdict)
+    small = smaller(drawn, Fault("planted", ""), verdict)
     assert [node.op_type for node in small.model.graph.node] == ["Exp"]
-    assert list(small.outputs[0]) == ["c"]
+    assert len(small.outputs[0]) == 1
 
 
 def test_a_pass_that_breaks_a_graph_is_found(monkeypatch):

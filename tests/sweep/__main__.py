@@ -1,6 +1,7 @@
 """Check many random graphs: `python -m tests.sweep --count 5000 --seed 0 --out faults`.
 
-Of `exact`, on graphs of each kind, or with `--kind tvm` of what TVM compiles. Every graph has a
+Of `exact`, on graphs of each kind, or with `--kind int8` and `--kind tvm` of what these make.
+With `--seconds` it goes on for so long, with `--state FILE` from where it stood. Every graph has a
 seed of its own, a kind and a number, that draws it again: `--kind plain --seed 17 --count 1`. A
 graph with a fault is made smaller and written to `--out`: NAME.onnx, NAME.npz with the feed,
 NAME.txt with the fault and the model in text.
@@ -10,23 +11,28 @@ from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
+import functools
 import multiprocessing
 import sys
 import time
+from multiprocessing import connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
-import planish
-from planish.tools.reduce.case import Case
-from planish.tools.reduce.known import run_reference
-from planish.tools.reduce.reduce import reduce
-
 from .check import Fault, Report
+from .coverage import FIRED, count_rewrites, rewrites_of
+from .progress import SweepState
+from .smaller import smaller
 from .subjects import SUBJECTS, fault_of
 from tests.strategies.random_graphs import KINDS, Drawn
+
+FIRES = "fired: "
+# Graphs that one process looks at, and the bytes of address space that it may have.
+_BATCH = 200
+_MOST_MEMORY = 16 << 30
 
 
 def write(folder: Path, name: str, drawn: Drawn, fault: Fault) -> None:
@@ -39,6 +45,8 @@ def write(folder: Path, name: str, drawn: Drawn, fault: Fault) -> None:
 
 
 def _numbers(kind: str, first: int, count: int, folder: Path, shared: dict) -> None:
+    limit_memory()
+    count_rewrites()
     totals = collections.Counter(shared["totals"])
     for number in range(first, first + count):
         shared.update(now=number, draws=True)
@@ -48,7 +56,17 @@ def _numbers(kind: str, first: int, count: int, folder: Path, shared: dict) -> N
             print(f"{kind} {number}: refused: {found.refused}", flush=True)
         if drawn is not None and found.fault is not None:
             _report(kind, number, drawn, found.fault, folder)
+        totals.update({f"{FIRES}{name}": times for name, times in FIRED.items()})
+        FIRED.clear()
         shared["totals"] = dict(totals)
+
+
+def limit_memory() -> None:
+    """Have what is drawn and asks for too much fail, instead of the machine."""
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
 
 
 def _count(totals: collections.Counter, drawn: Drawn | None, found: Report) -> None:
@@ -66,41 +84,47 @@ def _report(kind: str, number: int, drawn: Drawn, fault: Fault, folder: Path) ->
     print(f"{kind} {number}: {fault.kind}: {fault.text}", flush=True)
     subject = SUBJECTS[kind]
 
-    def judge(case: Case) -> str:
-        found = subject.check(_as_drawn(case), number).fault
-        return "" if found is None else found.kind
+    def verdict(found: Drawn) -> Fault | None:
+        return subject.check(found, number).fault
 
-    case = Case(drawn.model, drawn.feeds[fault.feed])
-    with contextlib.suppress(planish.PlanishError):  # a fault that needs all of the feeds
-        case = reduce(case, judge, limits=None, most_tries=subject.tries).case
-    write(folder, f"{fault.kind}_{kind}_{number}", _as_drawn(case), fault)
+    small = smaller(drawn, fault, verdict, subject.tries)
+    write(folder, f"{fault.kind}_{kind}_{number}", small, fault)
 
 
-def _as_drawn(case: Case) -> Drawn:
-    return Drawn(model=case.model, feeds=[dict(case.feed)], outputs=[run_reference(case)])
-
-
-def sweep(kind: str, first: int, count: int, folder: Path) -> collections.Counter:
-    """Check graphs in a process of its own, which a crash of the runtime ends alone.
+class Batch:
+    """Graphs of a kind, looked at in a process of its own, which a crash of the runtime ends alone.
 
     A graph that ends it as it was drawn says nothing, and is dropped.
     """
-    with multiprocessing.Manager() as manager:
-        shared = manager.dict(now=first, draws=True, totals={})
-        start, last = first, first + count
-        ended = collections.Counter()
-        while start < last:
-            child = multiprocessing.Process(
-                target=_numbers, args=(kind, start, last - start, folder, shared)
-            )
-            child.start()
-            child.join()
-            if child.exitcode == 0:
-                break
-            print(f"{kind} {shared['now']}: the process ended with {child.exitcode}", flush=True)
-            ended.update(["drawn", "dropped"] if shared["draws"] else ["drawn", "fault: ended"])
-            start = shared["now"] + 1
-        return collections.Counter(shared["totals"]) + ended
+
+    def __init__(self, kind: str, first: int, count: int, folder: Path, manager: Any) -> None:
+        self.kind, self.after = kind, first + count
+        self._folder, self._ended = folder, collections.Counter()
+        self._shared = manager.dict(now=first, draws=True, totals={})
+        self._start(first)
+
+    def _start(self, first: int) -> None:
+        arguments = (self.kind, first, self.after - first, self._folder, self._shared)
+        self._child = multiprocessing.Process(target=_numbers, args=arguments)
+        self._child.start()
+
+    @property
+    def sentinel(self) -> int:
+        """What is ready when the process has ended."""
+        return self._child.sentinel
+
+    def done(self) -> collections.Counter | None:
+        """Return what was counted, or None where there are graphs left, which go on."""
+        self._child.join()
+        if self._child.exitcode:
+            now = self._shared["now"]
+            print(f"{self.kind} {now}: the process ended with {self._child.exitcode}", flush=True)
+            draws = self._shared["draws"]
+            self._ended.update(["drawn", "dropped"] if draws else ["drawn", "fault: ended"])
+            if now + 1 < self.after:
+                self._start(now + 1)
+                return None
+        return collections.Counter(self._shared["totals"]) + self._ended
 
 
 def main() -> int:
@@ -109,16 +133,65 @@ def main() -> int:
     parser.add_argument("--kind", choices=[*SUBJECTS], action="append", help="all of exact's")
     parser.add_argument("--count", type=int, default=5000, help="graphs of each kind")
     parser.add_argument("--seed", type=int, default=0, help="number of the first graph")
+    parser.add_argument("--seconds", type=float, help="go on for so long, instead of a count")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    parser.add_argument("--state", type=Path, help="a file to go on from, and to write")
     parser.add_argument("--out", type=Path, default=Path("sweep-faults"))
     given = parser.parse_args()
+    state = SweepState.read(given.state)
+    kinds = given.kind or [*KINDS, "grammar"]
+    start = time.perf_counter()
+    _all(kinds, given, state)
+    seconds = time.perf_counter() - start
     wrong = 0
-    for kind in given.kind or KINDS:
-        start = time.perf_counter()
-        totals = sweep(kind, given.seed, given.count, given.out)
-        seconds = (time.perf_counter() - start) / max(totals["drawn"], 1)
-        print(f"{kind}: {dict(totals)}, {seconds:.3f} s a graph", flush=True)
+    for kind in kinds:
+        totals = state.totals.get(kind, collections.Counter())
+        told = {name: n for name, n in totals.items() if not name.startswith(FIRES)}
+        print(f"{kind}: {told}", flush=True)
         wrong += sum(n for name, n in totals.items() if name.startswith("fault"))
+    print(f"{seconds:.0f} s")
+    _print_coverage(kinds, state)
     return 1 if wrong else 0
+
+
+def _all(kinds: list[str], given: argparse.Namespace, state: SweepState) -> None:
+    """Sweep the kinds in turns, in batches."""
+    deadline = None if given.seconds is None else time.monotonic() + given.seconds
+    waiting, running = collections.deque(kinds), []
+    with multiprocessing.Manager() as manager:
+        while waiting or running:
+            while waiting and len(running) < given.jobs:
+                kind = waiting.popleft()
+                first = state.next.get(kind, given.seed)
+                left = _BATCH if deadline else min(_BATCH, given.seed + given.count - first)
+                if left > 0:
+                    running.append(Batch(kind, first, left, given.out, manager))
+            connection.wait([batch.sentinel for batch in running])
+            for batch in list(running):
+                if connection.wait([batch.sentinel], 0):
+                    totals = batch.done()
+                    if totals is None:
+                        continue
+                    running.remove(batch)
+                    state.add(batch.kind, batch.after, totals)
+                    if deadline is None or time.monotonic() < deadline:
+                        waiting.append(batch.kind)
+
+
+def _print_coverage(kinds: list[str], state: SweepState) -> None:
+    fired = collections.Counter()
+    for kind in kinds:
+        for name, times in state.totals.get(kind, {}).items():
+            if name.startswith(FIRES):
+                fired[name.removeprefix(FIRES)] += times
+    for name, times in sorted(fired.items(), key=lambda pair: pair[1]):
+        print(f"{times:8} {name}")
+    asked = set().union(*({"int8": _NAMES["int8"]}.get(k, _NAMES["exact"])() for k in kinds))
+    never = sorted(asked - set(fired))
+    print(f"{len(fired)} rewrites fired; never: {', '.join(never) or 'none'}")
+
+
+_NAMES = {name: functools.partial(rewrites_of, name) for name in ("exact", "int8")}
 
 
 if __name__ == "__main__":

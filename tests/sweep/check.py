@@ -112,6 +112,11 @@ def _checked(model: onnx.ModelProto) -> str | None:
     return None
 
 
+def is_valid(model: onnx.ModelProto) -> bool:
+    """Say whether ONNX's checker takes a model."""
+    return _checked(model) is None
+
+
 def _values(drawn: Drawn, models: list[onnx.ModelProto], judge: Judge) -> Fault | None:
     for model in models:
         try:

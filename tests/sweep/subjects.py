@@ -1,4 +1,4 @@
-"""What a sweep can be over: `exact` on five kinds of graphs, and TVM on its own."""
+"""What a sweep can be over: `exact` and `int8` on graphs of all kinds, and TVM on its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from random import Random
 
 from .check import Fault, Report, check, saved
 from .compiled import Way, check_compiled
+from .grammar import by_grammar
+from .quantized import check_quantized
 from tests.strategies.random_graphs import KINDS, Drawn, graph
 from tests.strategies.tvm import draw_graph
 
@@ -39,6 +41,8 @@ def _of_kind(kind: str, number: int) -> Drawn | None:
 
 SUBJECTS = {
     **{kind: Subject(partial(_of_kind, kind), _exact) for kind in KINDS},
+    "grammar": Subject(lambda number: by_grammar(Random(f"grammar {number}")), _exact),
+    "int8": Subject(lambda number: _of_kind("convnet", number), check_quantized, tries=100),
     "tvm": Subject(
         lambda number: draw_graph(Random(f"tvm {number}")),
         lambda drawn, number: check_compiled(drawn, Way.of(number)),

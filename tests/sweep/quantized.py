@@ -1,0 +1,92 @@
+"""What must hold of a random graph in integers: it runs everywhere alike, and says what it is.
+
+Accuracy is a matter of the network; what is asked here is what holds of any: the interface stays,
+the file is valid and runs, its numbers are numbers where the original's are, the runtime's own
+optimizations read it as its kernels do, and the same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+import planish
+
+from .check import Fault, Report, is_valid, told
+from tests.strategies.random_graphs import Drawn
+from tests.strategies.random_graphs.evaluate import run_session, session_of
+
+# Steps of a grid, by which two orders of a sum may end in another integer, of an output's range.
+_APART = 0.25
+
+
+def check_quantized(drawn: Drawn, number: int, pipeline: str = "int8") -> Report:
+    """Quantize a graph on its own feeds and say what does not hold."""
+    steps = planish.Pipeline.parse(pipeline)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results = [
+                steps.run(planish.load(drawn.model), drawn.feeds[:1], verify="off", strict=True)
+                for _ in range(2 if number % 10 == 0 else 1)
+            ]
+            models = [planish.to_model(each.graph, portable=True) for each in results]
+    except planish.PlanishError as error:
+        return (
+            Report(None, refused=str(error)[:200])
+            if _is_refusal(error)
+            else Report(Fault("raises", told(error)))
+        )
+    except Exception as error:
+        return Report(Fault("raises", told(error)))
+    fault = _interface(drawn.model, models[0]) or _runs(drawn, models[0])
+    if fault is None and len({m.SerializeToString(deterministic=True) for m in models}) > 1:
+        fault = Fault("bytes", "saved bytes differ between two runs")
+    return Report(fault, results[0].edits)
+
+
+def _is_refusal(error: planish.PlanishError) -> bool:
+    return type(error) in (planish.RefusedError, planish.FeedError)
+
+
+def _interface(before: onnx.ModelProto, after: onnx.ModelProto) -> Fault | None:
+    for field in ("input", "output"):
+        names = [[v.name for v in getattr(m.graph, field)] for m in (before, after)]
+        if names[0] != names[1]:
+            return Fault("interface", f"{field}s are {names[1]} and were {names[0]}")
+    return None
+
+
+def _runs(drawn: Drawn, model: onnx.ModelProto) -> Fault | None:
+    feed, wanted = drawn.feeds[0], drawn.outputs[0]
+    if is_valid(drawn.model) and not is_valid(model):
+        return Fault("malformed", "the checker refuses it, and took the original")
+    try:
+        plain = run_session(session_of(model), feed)
+        optimized = run_session(_optimized(model), feed)
+    except Exception as error:
+        return Fault("refused", told(error))
+    for name, right in wanted.items():
+        if not isinstance(right, np.ndarray) or right.dtype.kind != "f":
+            continue
+        found, other = plain[name], optimized[name]
+        if found.shape != right.shape or found.dtype != right.dtype:
+            return Fault("interface", f"output {name} is {found.dtype}{list(found.shape)}")
+        if np.isfinite(right).all() and not np.isfinite(found).all():
+            return Fault("floats", f"output {name} has NaN or infinity")
+        span = np.abs(found).max(initial=0)
+        if np.isfinite(span) and np.abs(found - other).max(initial=0) > _APART * max(span, 1e-6):
+            return Fault("runtime", f"output {name} differs with the runtime's optimizations")
+    return None
+
+
+def _optimized(model: onnx.ModelProto) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
