@@ -76,7 +76,7 @@ def planish_pipeline(
             and len(functions) == 1
             and "main" in {n.name_hint for n in module.get_global_vars()}
         ):
-            module = merge_calls(module, lent=False)
+            module = merge_calls(module, machine, threads, lent=False)
         module = tvm.IRModule(dict(module.functions_items()), attrs=kept)
         return order_sizes(relax.get_pipeline("default_build")(module))
 

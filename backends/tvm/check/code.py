@@ -16,13 +16,11 @@ from ....ir.core.cpu import core_numbers
 from ..compile.cpu import CpuToolchain
 from ..compile.parts import KernelObject
 from ..compile.pointer_kernels import of_pointers
-from ..compile.team import of_share
+from ..compile.team import KernelStages, stages_of
 from ..runtime.linker import has_linker, linked, symbols
 from ..spec.layout import Array
 
 _LINKED, _COMPILED = 8, 4  # kernels of a library, and of a module
-# Where the work of a kernel is cut in two, in ticks; there are fewer than the last.
-_CUTS = (0, 300, 1 << 20)
 
 
 class _Callable(Protocol):
@@ -36,7 +34,7 @@ def code_of(functions: Sequence[Any], toolchain: CpuToolchain) -> Iterator[Kerne
     """Yield a function of arrays for each loop nest, an Exception where TVM fails with it.
 
     It returns the buffer of the result, written. What `toolchain` links into a network is the same
-    object here, made once; its parallel loops run in two shares, as on a team of two.
+    object here, made once; its parallel loops run in two ranges, as on a team of two.
     """
     if has_linker(toolchain.architecture) and all(map(_is_known, functions)):
         yield from _linked(functions, toolchain)
@@ -60,26 +58,29 @@ def _is_known(function: Any) -> bool:
 
 
 def _linked(functions: Sequence[Any], toolchain: CpuToolchain) -> Iterator[KernelCode]:
-    shares = [of_share(function) for function in functions]
-    kernels = [
-        of_pointers(function if share is None else share)
-        for function, share in zip(functions, shares, strict=True)
+    known = [stages_of(function) for function in functions]
+    begun = [
+        [toolchain.compiler.begin(of_pointers(body)) for body in _bodies(function, stages)]
+        for function, stages in zip(functions, known, strict=True)
     ]
-    begun = list(map(toolchain.compiler.begin, kernels))
     for at in range(0, len(begun), _LINKED):
         part = slice(at, at + _LINKED)
-        made = {each.symbol: _made(each) for each in begun[part]}
+        made = {each.symbol: _made(each) for each in itertools.chain.from_iterable(begun[part])}
         objects = [each for each in made.values() if isinstance(each, bytes)]
         with contextlib.ExitStack() as loaded:
             library: Any = None
             if objects:
                 library = loaded.enter_context(symbols(linked(toolchain.architecture, objects)))
-            for each, share in zip(begun[part], shares[part], strict=True):
-                found = made[each.symbol]
-                if isinstance(found, Exception):
-                    yield found
-                else:
-                    yield functools.partial(_called, library[each.symbol], share is not None)
+            for several, stages in zip(begun[part], known[part], strict=True):
+                failed = [made[each.symbol] for each in several]
+                error = next((each for each in failed if isinstance(each, Exception)), None)
+                code = [library[each.symbol] for each in several] if error is None else []
+                yield error or functools.partial(_called, code, stages)
+
+
+def _bodies(function: Any, stages: KernelStages | None) -> list[Any]:
+    """Return the functions that `function` is linked as."""
+    return [function] if stages is None else [stage.function for stage in stages.stages]
 
 
 def _made(part: KernelObject) -> bytes | Exception:
@@ -89,8 +90,11 @@ def _made(part: KernelObject) -> bytes | Exception:
         return error
 
 
-def _called(function: Any, shared: bool, args: Sequence[Any], result: Array) -> Array:
-    """Return `result`, written by a `function` of pointers."""
+def _called(
+    code: Sequence[Any], stages: KernelStages | None, args: Sequence[Any], result: Array
+) -> Array:
+    """Return `result`, written by functions of pointers, one after the other."""
+    import tvm
 
     def given(value: Any) -> Any:
         return (
@@ -98,12 +102,25 @@ def _called(function: Any, shared: bool, args: Sequence[Any], result: Array) -> 
         )
 
     held = _lent([*args, result])
-    pointers = list(map(given, held))
-    for share in itertools.pairwise(_CUTS) if shared else [()]:
-        if function(*pointers, *map(ctypes.c_int32, share)):
-            raise RuntimeError("it returned an error")
+    scratch = [
+        tvm.runtime.empty([int(size) for size in one.shape], str(one.dtype))
+        for one in (stages.scratch if stages else ())
+    ]
+    pointers = list(map(given, [*held, *scratch]))
+    whole: list[list[tuple[int, ...]]] = [[()]]
+    ranges = [_halves(stage.parts) for stage in stages.stages] if stages else whole
+    for function, several in zip(code, ranges, strict=True):
+        for parts in several:
+            if function(*pointers, *map(ctypes.c_int32, parts)):
+                raise RuntimeError("it returned an error")
     found: Array = held[-1].numpy()
     return found
+
+
+def _halves(parts: int) -> list[tuple[int, ...]]:
+    """Return two ranges of `parts`, the first of them the smaller."""
+    cut = parts * 3 // 10
+    return [(0, cut), (cut, parts)] if cut else [(0, parts)]
 
 
 def _compiled(functions: Sequence[Any], toolchain: CpuToolchain) -> list[KernelCode]:

@@ -48,7 +48,7 @@ def build(
         if single_call:
             # Few kernels are compiled sooner than linked; code for others may have no linker here.
             many = len(module.functions) > _FEW and has_linker(machine.architecture)
-            module = merge_calls(module, apart=apart if many else None)
+            module = merge_calls(module, machine, threads, apart=apart if many else None)
         library = tvm.compile(
             module,
             target=target,

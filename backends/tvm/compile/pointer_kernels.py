@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _CPU = 1  # DLPack's number
-_MARK = "planish.pointers"  # a kernel that only `network` calls
+MARK = "planish.pointers"  # a kernel that only `network` calls
 
 
 def of_pointers(kernel: Any) -> Any:
@@ -24,7 +24,7 @@ def of_pointers(kernel: Any) -> Any:
     # allocates would never be freed.
     body = tirx.SeqStmt([*declared, kernel.body])
     found = tirx.PrimFunc(pointers, body, ir.PrimType("int32"), kernel.attrs)
-    return found.with_attr(_MARK, True)
+    return found.with_attr(MARK, True)
 
 
 def register_pipeline(*, apart: bool = False) -> str:
@@ -73,4 +73,4 @@ def _found(module: Any, _: Any) -> Any:
 
 
 def _marked(module: Any) -> list[tuple[Any, Any]]:
-    return [(name, f) for name, f in module.functions_items() if f.attrs and _MARK in f.attrs]
+    return [(name, f) for name, f in module.functions_items() if f.attrs and MARK in f.attrs]

@@ -1,7 +1,7 @@
 """Single-call programs: kernels in a row as one function, so that a run is one call.
 
     main(x) = { a = call_tir(f, x); b = call_tir(g, (a, w)); return b }
-    becomes   network(x, w, arena, b) { team { f(x, &arena[0]); barrier; g(&arena[0], w, b) } }
+    becomes   network(x, w, arena, b) { team { f(x, &arena[0]); wait; g(&arena[0], w, b) } }
 
 TVM's virtual machine prepares each call while it runs: it makes a tensor, packs arguments, and the
 kernel checks them. Where all sizes are known, so are all addresses: kernels become private
@@ -16,97 +16,31 @@ the next one's, also where LLVM puts both into one function.
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from .generic import RESHAPE
+from ..spec.machine import CpuMachine
+from .call_sequence import CallSequence, PlacedTensor, SequenceCall, read_calls, returned_by
+from .claim import Claims
 from .memory import Lifetime, plan
 from .onnxruntime_calls import calls_outside
 from .order import keep_order
+from .phases import Step, lives_of, phases_of
 from .pointer_kernels import of_pointers
-from .team import barrier, of_share, team
+from .team import KernelStages, Team, Work, stages_of
 
 _ARENA = "arena"
 _DATA, _OFFSET = 1, 8  # TVM's numbers for what a tensor begins at, and how far behind
 
 
-@dataclass(eq=False)
-class _Tensor:
-    """Memory of the type `kind`, used from call `first` to call `last`; its address in the end."""
-
-    kind: Any
-    first: int
-    last: int
-    address: Any = None
-
-    @property
-    def shape(self) -> list[int]:
-        """The sizes, all known."""
-        return [int(size) for size in self.kind.shape]
-
-    @property
-    def lifetime(self) -> Lifetime:
-        """What the arena must know of it."""
-        size = math.prod(self.shape) * np.dtype(str(self.kind.dtype)).itemsize
-        return Lifetime(size, self.first, self.last)
-
-
-@dataclass(kw_only=True)
-class _CallSequence:
-    """A `main` as it is read: tensors it is given and reads, its calls, and what they write."""
-
-    given: dict[Any, _Tensor] = field(default_factory=dict)
-    calls: list[tuple[Any, list[Any]]] = field(default_factory=list)
-    written: list[_Tensor] = field(default_factory=list)
-    tuples: dict[Any, list[Any]] = field(default_factory=dict)
-    held: dict[Any, list[_Tensor]] = field(default_factory=dict)
-    reshapes: frozenset[Any] = frozenset()  # kernels that give a tensor other sizes
-    returned: frozenset[Any] = frozenset()
-    claimed: list[_Tensor] = field(default_factory=list)  # results, in the sizes they are given in
-
-    def read(self, expr: Any) -> list[Any]:
-        """Return what an argument of the next call stands for: tensors, or a number."""
-        from tvm import relax
-
-        if not isinstance(expr.ty, relax.TensorType | relax.TupleType):
-            return [expr]
-        if expr not in self.held:  # a parameter or constant
-            self.given[expr] = _Tensor(expr.ty, 0, 0)
-            self.held[expr] = [self.given[expr]]
-        for tensor in self.held[expr]:
-            tensor.last = len(self.calls)
-        return self.held[expr]
-
-    def alias(self, variable: Any, expr: Any) -> bool:
-        """Let `variable` be the memory of `expr`, which has the same elements in other sizes.
-
-        False where it is a result, and that memory is no result's yet to be given in its sizes.
-        """
-        found = self.held.get(expr, [])
-        if variable in self.returned:
-            if not any(found[0] is tensor for tensor in self.written) if found else True:
-                return False
-            if expr in self.returned or any(found[0] is tensor for tensor in self.claimed):
-                return False
-            found[0].kind = variable.ty
-            self.claimed.append(found[0])
-        self.held[variable] = self.read(expr)
-        return True
-
-    def write(self, kinds: Sequence[Any]) -> list[_Tensor]:
-        """Return the tensors that the next call makes."""
-        step = len(self.calls)
-        found = [_Tensor(kind, step, step) for kind in kinds]
-        self.written += found
-        return found
-
-
 def merge_calls(
-    module: Any, *, lent: bool = True, apart: Callable[[Any], str] | None = None
+    module: Any,
+    machine: CpuMachine,
+    threads: int,
+    *,
+    lent: bool = True,
+    apart: Callable[[Any], str] | None = None,
 ) -> Any:
     """Return `module` with all calls of `main` in one function, `network`.
 
@@ -118,14 +52,14 @@ def merge_calls(
     from tvm import relax
 
     main = module["main"]
-    sequence = _read(module, main)
+    sequence = read_calls(module, main)
     if sequence is None or not sequence.calls:
         return module
-    returned = _returned(main, sequence)
+    returned = returned_by(main, sequence)
     assert returned is not None
     fields = [sequence.held.get(field, [None])[0] for field in returned]
     outputs = [t for t in sequence.written if any(t is field for field in fields)]
-    kernels, network, size = _network(module, sequence, outputs, apart)
+    kernels, network, size = _network(module, sequence, outputs, machine, threads, apart)
     builder = relax.BlockBuilder(kernels)
     callee = builder.add_func(network, "network")
     memory = relax.TensorType([size], "uint8")
@@ -152,108 +86,12 @@ def arena_of(module: Any) -> int:
     return int(last[0].ty.shape[0]) if last and last[0].name == _ARENA else 0
 
 
-def _read(module: Any, main: Any) -> _CallSequence | None:
-    """Return what `main` does, or None where it is more than calls on tensors of known sizes."""
-    from tvm import relax
-
-    sequence = _CallSequence(reshapes=_reshapes(module), returned=_given_back(main))
-    if not isinstance(main.body, relax.SeqExpr) or not all(map(_is_known, main.params)):
-        return None
-    for block in main.body.blocks:
-        for binding in block.bindings:
-            if not _take(sequence, binding):
-                return None
-    return None if _returned(main, sequence) is None else sequence
-
-
-def _reshapes(module: Any) -> frozenset[Any]:
-    return frozenset(
-        name for name, function in module.functions_items()
-        if function.attrs is not None and RESHAPE in function.attrs
-    )  # fmt: skip
-
-
-def _given_back(main: Any) -> frozenset[Any]:
-    """Return the variables that `main` gives, by whatever name."""
-    from tvm import relax
-
-    if not isinstance(main.body, relax.SeqExpr):
-        return frozenset()
-    bindings = [each for block in main.body.blocks for each in block.bindings]
-    waiting, found = [main.body.body], set()
-    values = {each.var: getattr(each, "value", None) for each in bindings}
-    while waiting:
-        expr = waiting.pop()
-        if isinstance(expr, relax.Tuple):
-            waiting += list(expr.fields)
-            continue
-        found.add(expr)
-        if isinstance(values.get(expr), relax.Tuple | relax.Var):
-            waiting.append(values[expr])
-    return frozenset(found)
-
-
-def _returned(main: Any, sequence: _CallSequence) -> list[Any] | None:
-    """Return the tensors that `main` gives, None where they are no flat row."""
-    from tvm import relax
-
-    body = main.body.body
-    fields = list(body.fields) if isinstance(body, relax.Tuple) else sequence.tuples.get(body)
-    fields = [body] if fields is None else fields
-    return fields if all(isinstance(one.ty, relax.TensorType) for one in fields) else None
-
-
-def _take(sequence: _CallSequence, binding: Any) -> bool:
-    """Add one binding to `sequence`; False where it is none of those that a sequence has."""
-    from tvm import relax
-
-    value = getattr(binding, "value", None)
-    if isinstance(value, relax.Tuple):
-        sequence.tuples[binding.var] = list(value.fields)
-        return True
-    if isinstance(value, relax.TupleGetItem) and value.tuple_value in sequence.held:
-        sequence.held[binding.var] = [sequence.held[value.tuple_value][value.index]]
-        return True
-    if isinstance(value, relax.Var) and value in sequence.held:
-        sequence.held[binding.var] = sequence.held[value]
-        return True
-    if not isinstance(value, relax.Call) or not _is_known(value) or len(value.args) != 2:
-        return False
-    name = getattr(value.op, "name", "")
-    if name not in ("relax.call_tir", "relax.call_tir_inplace"):
-        return False
-    kernel, given = value.args
-    if kernel in sequence.reshapes and sequence.alias(binding.var, given.fields[0]):
-        return True
-    operands: list[Any] = [operand for expr in given.fields for operand in sequence.read(expr)]
-    kinds = [value.ty] if isinstance(value.ty, relax.TensorType) else list(value.ty.fields)
-    if name == "relax.call_tir":
-        found = sequence.write(kinds)
-        sequence.calls.append((kernel, [*operands, *found]))
-    else:
-        found = [operands[int(index)] for index in value.attrs.inplace_indices]
-        sequence.calls.append((kernel, operands))
-    sequence.held[binding.var] = found
-    return True
-
-
-def _is_known(expr: Any) -> bool:
-    from tvm import relax, tirx
-
-    kind = expr.ty
-    kinds = list(kind.fields) if isinstance(kind, relax.TupleType) else [kind]
-    return all(
-        isinstance(one, relax.TensorType)
-        and isinstance(one.shape, relax.ShapeExpr)
-        and all(isinstance(size, tirx.IntImm) for size in one.shape)
-        for one in kinds
-    )
-
-
 def _network(
     module: Any,
-    sequence: _CallSequence,
-    outputs: Sequence[_Tensor],
+    sequence: CallSequence,
+    outputs: Sequence[PlacedTensor],
+    machine: CpuMachine,
+    threads: int,
     apart: Callable[[Any], str] | None,
 ) -> tuple[Any, Any, int]:
     """Return a module of the kernels, `network`, which calls them, and the arena's size."""
@@ -263,17 +101,12 @@ def _network(
     from tvm.tirx.script.builder import ir as script
 
     kernels = tvm.IRModule()
-    shared, symbols = {}, {}
-    for kernel in dict.fromkeys(kernel for kernel, _ in sequence.calls):
-        found = of_share(module[kernel])
-        shared[kernel] = found is not None
-        function = of_pointers(module[kernel] if found is None else found)
-        if apart is None or calls_outside(function):
-            kernels[kernel.name_hint] = function
-        else:
-            symbols[kernel] = apart(function)
-    inner = [tensor for tensor in sequence.written if not any(tensor is one for one in outputs)]
-    offsets, size = plan([tensor.lifetime for tensor in inner])
+    claims = Claims(machine, threads, kernels)
+    phases = phases_of(_steps(module, sequence.calls, kernels, apart))
+    given = set(sequence.given.values())
+    lives = {one: life for one, life in lives_of(phases).items() if one not in given}
+    inner = [tensor for tensor in lives if not any(tensor is one for one in outputs)]
+    offsets, size = plan([Lifetime(tensor.size, *lives[tensor]) for tensor in inner])
     status = ir.PrimType("int32")
     with IRBuilder() as builder, script.prim_func(s_tir=True):
         script.func_name("network")
@@ -282,56 +115,81 @@ def _network(
         arena = _address(_ARENA)
         _declare("y", outputs)
         for tensor, offset in zip(inner, offsets, strict=True):
-            tensor.address = script.handle_add_byte_offset(arena, offset)
+            tensor.address = script.handle_add_byte_offset(arena, claims.size + offset)
         # What no later call reads needs no order.
-        ordered = [arena, *(t.address for t in outputs if t.last > t.first)]
-        places = {id(call): index for index, call in enumerate(sequence.calls)}
+        ordered = [arena, *(t.address for t in outputs if len(set(lives[t])) > 1)]
 
-        def emit(call: tuple[Any, list[Any]], *share: Any) -> Any:
-            kernel, operands = call
-            for pointer in ordered if places[id(call)] else ():
+        def call(step: Step, *parts: Any) -> Any:
+            for pointer in ordered:
                 keep_order(pointer)
-            given = [o.address if isinstance(o, _Tensor) else o for o in operands]
-            if kernel in symbols:
-                return tirx.call_extern("int32", symbols[kernel], *given, *share)
-            callee = kernels.get_global_var(str(kernel.name_hint))
-            return ir.Call(callee, [*given, *share], ret_ty=status)
+            operands = [o.address if isinstance(o, PlacedTensor) else o for o in step.operands]
+            if isinstance(step.function, str):
+                return tirx.call_extern("int32", step.function, *operands, *parts)
+            return ir.Call(step.function, [*operands, *parts], ret_ty=status)
 
-        for is_shared, calls in itertools.groupby(sequence.calls, lambda call: shared[call[0]]):
+        team = Team(claims, arena)
+        claims.clear(arena)
+        for is_shared, some in itertools.groupby(phases, lambda phase: bool(phase[0].stage)):
             if is_shared:
-                _emit_team(list(calls), emit)
-                continue
-            for call in calls:
-                with script.Assert(emit(call) == 0, f"kernel {call[0].name_hint} could not run"):
+                made: Iterable[Any] = [
+                    team.emit([[_work(step, call) for step in phase] for phase in some])
+                ]
+            else:
+                made = (call(step) for (step,) in some)
+            for failed in made:
+                with script.Assert(failed == 0, "a kernel could not run"):
                     pass
-    return kernels, builder.get(), max(1, size)
+    return kernels, builder.get(), claims.size + size
 
 
-def _emit_team(calls: Sequence[Any], emit: Callable[..., Any]) -> None:
-    """Emit `calls` of kernels that take shares; a failure is told behind the last barrier.
+def _steps(
+    module: Any,
+    calls: Sequence[SequenceCall],
+    kernels: Any,
+    apart: Callable[[Any], str] | None,
+) -> Iterator[Step]:
+    """Yield the steps of `calls`; their functions are put in `kernels`, or given to `apart`."""
 
-    A thread that fails meets the others all the same, who would wait for it. What it returns TVM
-    does not look at where it is the only one.
-    """
-    from tvm import tirx
-    from tvm.tirx.script.builder import ir as script
+    def put(name: str, function: Any) -> Any:
+        function = of_pointers(function)
+        if apart is not None and not calls_outside(function):
+            return apart(function)
+        kernels[name] = function
+        return kernels.get_global_var(name)
 
-    good = tirx.const(0, "int32")
-    whole = script.alloc_buffer((1,), "int32")
-    script.buffer_store(whole, good, [0])
-    with team() as share:
-        own = script.alloc_buffer((1,), "int32")
-        script.buffer_store(own, good, [0])
-        for call in calls:
-            with barrier():
-                script.buffer_store(own, own[0] | emit(call, *share), [0])
-        with script.If(own[0] != good), script.Then():
-            script.buffer_store(whole, own[0], [0])
-    with script.Assert(whole[0] == good, "a kernel could not run"):
-        pass
+    known: dict[Any, KernelStages | None] = {}
+    functions: dict[Any, list[Any]] = {}
+    for call in calls:
+        kernel = call.kernel
+        if kernel not in known:
+            found = known[kernel] = _stages(module[kernel])
+            bodies = [one.function for one in found.stages] if found else [module[kernel]]
+            names = [
+                f"{kernel.name_hint}_stage_{i}" if i else str(kernel.name_hint)
+                for i in range(len(bodies))
+            ]
+            functions[kernel] = list(map(put, names, bodies))
+        stages = known[kernel]
+        if stages is None:
+            yield Step(functions[kernel][0], call.operands, call.written, None)
+            continue
+        scratch = [PlacedTensor(buffer) for buffer in stages.scratch]
+        operands, written = [*call.operands, *scratch], [*call.written, *scratch]
+        for function, stage in zip(functions[kernel], stages.stages, strict=True):
+            yield Step(function, operands, written, stage)
 
 
-def _declare(name: str, tensors: Sequence[_Tensor]) -> None:
+def _work(step: Step, call: Callable[..., Any]) -> Work:
+    assert step.stage is not None
+    return Work(step.stage.parts, [partial(call, step)])
+
+
+def _stages(kernel: Any) -> KernelStages | None:
+    # ONNX Runtime is asked by the thread that runs the network, which knows how many it may use.
+    return None if calls_outside(kernel) else stages_of(kernel)
+
+
+def _declare(name: str, tensors: Sequence[PlacedTensor]) -> None:
     """Declare parameters, and record that they are where `tensors` are.
 
     They are no buffers: TVM checks each size and stride of one, which `main` has told them, and

@@ -1,79 +1,188 @@
-"""Kernels in a row on threads that are started once: between two kernels they meet at a barrier.
+"""Kernels in a row on threads that are started once, and claim parts of them until none is left.
 
-    parallel { f(share of this thread); barrier; g(share of this thread); barrier; ... }
+    parallel { while (claim a part of f) f(part); wait until f is finished; while (claim ...) ... }
 
-Starting threads for every loop takes over a microsecond, as long as a small layer's work; a barrier
-takes a fraction of that. A kernel is told which share of its parallel loops is its own, counted in
-ticks, for how many threads there are is known only when it runs.
+Starting threads for every loop takes over a microsecond, as long as a small layer's work. With
+fixed shares and barriers, each kernel would wait for every thread: one that the system lets wait,
+because others are busy too, would stop all of them at each kernel. How they tell each other is in
+`atomics`.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..kernels.frame import INDEPENDENT
+from .claim import Claimed, Claims
 
-_BITS = 10
-_TICKS = 1 << _BITS  # of all work, and as many threads at most
-_Rewrite = Callable[[Any], Any]
+_MOST_PARTS = 4096  # of a kernel, so that the sum over many fits
+_TURNS = 256  # as many threads at most
+Call = Callable[[Any, Any], Any]  # a range of parts -> the call that does them
 
 
-def of_share(kernel: Any) -> Any | None:
-    """Return `kernel` with two more parameters, the first tick of its share and the one behind it.
+@dataclass(frozen=True)
+class KernelStage:
+    """One function of a kernel, which takes a range of `parts`, and may run on many threads.
 
-    What has no parallel loop is done by who has tick 0. None where some of it cannot be shared.
+    Its parameters are the kernel's, then memory for `scratch`, then the first part and the one
+    behind the last.
+    """
+
+    function: Any
+    parts: int
+
+
+@dataclass(frozen=True)
+class KernelStages:
+    """A kernel as stages, each of which needs the one before it; `scratch`: buffers they share."""
+
+    stages: tuple[KernelStage, ...]
+    scratch: tuple[Any, ...] = ()
+
+
+def stages_of(kernel: Any) -> KernelStages | None:
+    """Return `kernel` as stages of parts that any thread may do; what has no parallel loop is one.
+
+    None where some of it cannot be told apart, or sizes are not known.
     """
     from tvm import tirx
 
-    first, last = tirx.Var("first_tick", "int32"), tirx.Var("last_tick", "int32")
-    statements = list(_statements(kernel.body))
-    loops = [one for one in statements if _is_parallel(one)]
-    if len(loops) != _parallel_loops(kernel.body):
+    declared, scratch, loops = [], [], []
+    for one in _statements(kernel.body):
+        if isinstance(one, tirx.DeclBuffer):
+            declared.append(one)
+        elif isinstance(one, tirx.AllocBuffer):
+            scratch.append(one.buffer)
+        elif isinstance(one, tirx.Stmt):
+            loops.append(one)
+        else:
+            scratch.append(one)
+    parallel = [one for one in loops if _is_parallel(one)]
+    if len(parallel) != _parallel_loops(kernel.body):
         return None  # some are inside others
-    body = kernel.body
-    if not loops:
-        body = tirx.IfThenElse(first == 0, body, None)
-    elif all(_is_parallel(one) or isinstance(one, tirx.DeclBuffer) for one in statements):
-        if len(loops) > 1 and INDEPENDENT not in (kernel.attrs or {}):
-            return None
-        body = _rewritten(body, lambda loop: _share_of(loop, first, last))
-    else:
+    if not parallel:
+        return KernelStages((_stage(kernel, (), [kernel.body], 1),))
+    known = all(isinstance(one.extent, tirx.IntImm) for one in parallel)
+    if not known or not all(isinstance(n, tirx.IntImm) for one in scratch for n in one.ty.shape):
         return None
-    return tirx.PrimFunc([*kernel.params, first, last], body, kernel.ret_type, kernel.attrs)
+    if len(parallel) == len(loops) and INDEPENDENT in (kernel.attrs or {}):
+        groups = [loops]
+    elif any(isinstance(one, tirx.Bind | tirx.AttrStmt) for one in loops):
+        return None  # what one says of those behind it
+    else:
+        groups = [[one] for one in loops]
+    found = []
+    for group in groups:
+        extents = [int(one.extent) for one in group if _is_parallel(one)]
+        parts = min(max(extents, default=1), _MOST_PARTS)
+        found.append(_stage(kernel, scratch, [*declared, *group], parts))
+    return KernelStages(tuple(found), tuple(scratch))
 
 
-@contextlib.contextmanager
-def team() -> Iterator[tuple[Any, Any]]:
-    """Open a region that all threads run, and give the share of each: `first` and `last` tick."""
+def _stage(kernel: Any, scratch: Sequence[Any], body: Sequence[Any], parts: int) -> KernelStage:
     from tvm import tirx
-    from tvm.tirx.script.builder import ir as script
 
-    with script.attr(tirx.const(0, "int32"), "pragma_parallel_launch_point", tirx.const(1)):
-        # Which iterations are a thread's own, TVM tells in no other way than by running them.
-        counted = script.alloc_buffer((2,), "int32")
-        for place in range(2):
-            script.buffer_store(counted, tirx.const(0, "int32"), [place])
-        with script.parallel(0, _TICKS) as tick:
-            script.buffer_store(counted, counted[0] + 1, [0])
-            script.buffer_store(counted, tick + 1, [1])
-        last = script.bind(counted[1])
-        yield script.bind(last - counted[0]), last
+    first, last = tirx.Var("first_part", "int32"), tirx.Var("last_part", "int32")
+    done = [_range_of(one, first, last, parts) if _is_parallel(one) else one for one in body]
+    params = [*kernel.params, *scratch, first, last]
+    whole = tirx.SeqStmt(done) if len(done) > 1 else done[0]
+    return KernelStage(tirx.PrimFunc(params, whole, kernel.ret_type, kernel.attrs), parts)
 
 
-@contextlib.contextmanager
-def barrier() -> Iterator[None]:
-    """Open a part of a team's region at whose end each thread waits for all others."""
-    from tvm import tirx
-    from tvm.tirx.script.builder import ir as script
+@dataclass(frozen=True)
+class Work:
+    """So many parts that threads claim, and the calls that do a range of them."""
 
-    with script.attr(tirx.const(0, "int32"), "pragma_parallel_barrier_when_finish", tirx.const(1)):
-        yield
+    parts: int
+    calls: Sequence[Call]
+
+
+class Team:
+    """Threads that work together: regions of stages, one after the other.
+
+    `state`: memory that `claims` have cleared. Stages are numbered from one region to the next.
+    """
+
+    def __init__(self, claims: Claims, state: Any) -> None:
+        self._claims = claims
+        self._state = state
+        self._regions = self._number = self._finished = 0  # so many emitted; parts in all stages
+
+    def emit(self, phases: Sequence[Sequence[Work]]) -> Any:
+        """Emit a region that all threads run, and return what tells of a failure: not 0.
+
+        The stages of a phase do not need each other; all of the phase before are finished. Who
+        leaves the region has waited for all threads.
+        """
+        from tvm import tirx
+        from tvm.tirx.script.builder import ir as script
+
+        self._regions += 1
+        zero = tirx.const(0, "int32")
+        # What a region returns TVM does not look at where there is one thread.
+        failed = script.alloc_buffer((1,), "int32")
+        script.buffer_store(failed, zero, [0])
+        # TVM does not say how many threads there are. Each begins at a turn of its own, and in the
+        # next one it finds that all is claimed. What is allocated here is a thread's own.
+        with (
+            script.parallel(0, _TURNS) as turn,
+            self._claims.until_closed(self._state, self._regions),
+        ):
+            share = script.bind((turn * self._claims.shares) // _TURNS)
+            own = script.alloc_buffer((1,), "int32")
+            script.buffer_store(own, zero, [0])
+            for index, phase in enumerate(_chained(phases)):
+                if index:
+                    self._claims.wait(self._state, self._finished)
+                goal = self._finished + sum(work.parts for work in phase)
+                for work in phase:
+                    self._number += 1
+                    self._finished += work.parts
+                    stage = Claimed(
+                        number=self._number, parts=work.parts, until=self._finished, goal=goal
+                    )
+                    self._emit_stage(stage, work.calls, own, share)
+            with script.If(own[0] != zero), script.Then():
+                script.buffer_store(failed, own[0], [0])
+        return failed[0]
+
+    def _emit_stage(self, stage: Claimed, calls: Sequence[Call], status: Any, share: Any) -> None:
+        """Emit what one thread does of a stage."""
+        from tvm import tirx
+        from tvm.tirx.script.builder import ir as script
+
+        claimed = script.alloc_buffer((3,), "int32")
+        script.buffer_store(claimed, tirx.const(0, "int32"), [2])
+
+        def claim() -> None:
+            self._claims.claim(self._state, stage, share, tirx.address_of(claimed[0]))
+
+        claim()
+        with script.While(claimed[1] > claimed[0]):
+            for call in calls:
+                script.buffer_store(status, status[0] | call(claimed[0], claimed[1]), [0])
+            claim()
+
+
+def _chained(phases: Sequence[Sequence[Work]]) -> Iterator[Sequence[Work]]:
+    """Yield `phases`; those in a row that are one part each are one: who does one goes on."""
+    single: list[Call] = []
+    for phase in phases:
+        if len(phase) == 1 and phase[0].parts == 1:
+            single += phase[0].calls
+            continue
+        if single:
+            yield [Work(1, single)]
+            single = []
+        yield phase
+    if single:
+        yield [Work(1, single)]
 
 
 def _statements(body: Any) -> Iterator[Any]:
-    """Yield the statements of a kernel's outermost block."""
+    """Yield the statements of a kernel's outermost block, and the buffers that belong to it."""
     from tvm import s_tir, tirx
 
     if isinstance(body, s_tir.SBlockRealize):
@@ -102,39 +211,22 @@ def _parallel_loops(body: Any) -> int:
     return sum(map(_is_parallel, found))
 
 
-def _rewritten(body: Any, rewrite: _Rewrite) -> Any:
-    """Return the outermost block with each parallel loop rewritten."""
-    from tvm import s_tir, tirx
-
-    if _is_parallel(body):
-        return rewrite(body)
-    if isinstance(body, tirx.SeqStmt):
-        return tirx.SeqStmt([_rewritten(one, rewrite) for one in body.seq])
-    if isinstance(body, s_tir.SBlockRealize):
-        return _rewritten(body.block.body, rewrite)
-    return body
-
-
-def _share_of(loop: Any, first: Any, last: Any) -> Any:
-    """Return `loop` over the share from tick `first` up to `last`, in order."""
+def _range_of(loop: Any, first: Any, last: Any, parts: int) -> Any:
+    """Return `loop` over the range from part `first` up to `last` of `parts`, in order."""
     from tvm import tirx
 
-    kind = loop.loop_var.ty.dtype
-    start, end = (_part(loop.extent, tirx.Cast(kind, tick)) for tick in (first, last))
+    kind, extent = loop.loop_var.ty.dtype, int(loop.extent)
+
+    def turn(part: Any) -> Any:
+        """Return `extent` * `part` // `parts`; no number on the way is much larger than both."""
+        if extent == parts:
+            return tirx.Cast(kind, part)
+        whole, rest = divmod(extent, parts)
+        small = tirx.floordiv(rest * part, parts)  # below 2 to the 24
+        return whole * tirx.Cast(kind, part) + tirx.Cast(kind, small)
+
     begin, counter = tirx.Var("begin", kind), tirx.Var("turn", kind)
     inner = tirx.SeqStmt([tirx.Bind(loop.loop_var, loop.min + begin + counter), loop.body])
-    serial = tirx.For(counter, tirx.const(0, kind), end - begin, tirx.ForKind.SERIAL, inner)
-    return tirx.SeqStmt([tirx.Bind(begin, start), serial])
-
-
-def _part(extent: Any, ticks: Any) -> Any:
-    """Return `extent` * `ticks` // _TICKS; no number on the way is larger than both.
-
-    TVM is shown in what range they are: it divides indices that may be below zero by way of numbers
-    that may not fit.
-    """
-    from tvm import tirx
-
-    ticks = tirx.max(tirx.min(ticks, _TICKS), 0)
-    whole, rest = tirx.floordiv(extent, _TICKS), tirx.floormod(extent, _TICKS)
-    return whole * ticks + ((rest * ticks) >> _BITS)
+    count = turn(last) - begin
+    serial = tirx.For(counter, tirx.const(0, kind), count, tirx.ForKind.SERIAL, inner)
+    return tirx.SeqStmt([tirx.Bind(begin, turn(first)), serial])

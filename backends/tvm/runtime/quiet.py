@@ -8,9 +8,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# It warns of every device of a virtual machine that it is saved or loaded, and of every library
-# after the first that its symbols are there already.
-_USUAL = (b"Warning: Scope ", b"Warning:SystemLib symbol __tvm_ffi__library_bin ")
+# It warns of every device of a virtual machine that it is saved or loaded, of every library after
+# the first that its symbols are there already, and of pools with more threads than cores.
+_USUAL = (
+    b"Warning: Scope ",
+    b"Warning:SystemLib symbol __tvm_ffi__library_bin ",
+    b"Warning: The thread affinity cannot be set ",
+)
 
 
 @contextlib.contextmanager

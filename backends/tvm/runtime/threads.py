@@ -3,7 +3,11 @@
 TVM makes a pool for each thread that calls it, and fixes its size at the first use. So all runs on
 several threads are handed to one worker of planish's own, which has the pool: a server with a
 thread for each request has one, not hundreds, and a child of a fork, where the threads of a pool
-are gone, makes its own. A run on one thread needs no pool and stays with its caller.
+are gone, makes its own. The pool has as many threads as the network that asked for most; where
+another asks for more, a new one takes its place. A run on one thread needs no pool and stays with
+its caller.
+
+Between two runs the pool's threads look for work for some tenths of a millisecond, then they sleep.
 """
 
 from __future__ import annotations
@@ -16,10 +20,13 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from ....ir.core.cpu import core_numbers
+from .quiet import quietly
 
 _Result = TypeVar("_Result")
 
 _SHARE_ALL_CORES = -3  # TVM's name for it is kSpecifyThreadShareAllCore
+# How often an idle thread of a pool yields before it sleeps. TVM's own default is some 0.1 seconds.
+_SPINS = ("TVM_THREAD_POOL_SPIN_COUNT", "1000")
 
 
 # Who has LLVM make machine code; a fork waits, for LLVM's own locks would stay taken in the child.
@@ -51,13 +58,19 @@ class Turn:
         self._lock.release()
 
 
+class _StoppedError(Exception):
+    """A worker was asked that is no more."""
+
+
 class _Worker:
-    """A thread that does what it is given, one thing after the other.
+    """A thread that does what it is given, one thing after the other, with a pool of `threads`.
 
     Two locks and no queue, since every run waits for the handing over: some 20 microseconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._stopped = False
         self._turn = threading.Lock()
         self._asked, self._done = threading.Lock(), threading.Lock()
         self._asked.acquire()
@@ -70,10 +83,10 @@ class _Worker:
         self._thread.start()
 
     def do(self, job: Callable[[], _Result]) -> _Result:
-        """Return what `job` returns, or raise what it raises."""
-        if threading.current_thread() is self._thread:
-            return job()
+        """Return what `job` returns, or raise what it raises; another thread asks for it."""
         with self._turn:
+            if self._stopped:
+                raise _StoppedError
             self._job = job
             self._asked.release()
             self._wait()
@@ -83,6 +96,17 @@ class _Worker:
             raise error
         found: _Result = result
         return found
+
+    def is_here(self) -> bool:
+        """Say whether the caller is this thread."""
+        return threading.current_thread() is self._thread
+
+    def stop(self) -> None:
+        """End the thread and its pool, once it has done what it was given."""
+        with self._turn:
+            self._stopped = True
+            self._asked.release()
+        self._thread.join()
 
     def _wait(self) -> None:
         """Wait until the job is done: on Ctrl-C too, since it reads and writes what is lent it."""
@@ -99,6 +123,8 @@ class _Worker:
     def _serve(self) -> None:
         while True:
             self._asked.acquire()
+            if self._stopped:
+                return
             try:
                 self._result = self._job()
             except BaseException as error:  # it is raised where the job was asked for
@@ -125,7 +151,11 @@ def run_on(threads: int, run: Callable[[], _Result]) -> _Result:
         use_pool(threads)
         return run()
 
-    return _shared_worker().do(on_pool)
+    if _worker is not None and _worker.is_here():  # it is what the starting of another waits for
+        return on_pool()
+    while True:
+        with contextlib.suppress(_StoppedError):  # by who asked for more threads
+            return _shared_worker(threads).do(on_pool)
 
 
 def use_pool(threads: int) -> None:
@@ -133,9 +163,16 @@ def use_pool(threads: int) -> None:
 
     What a thread was told last is kept, since telling takes as long as a small layer.
     """
-    if getattr(_here, "threads", None) != threads:
-        _configure(threads, core_numbers())
-        _here.threads = threads
+    told = getattr(_here, "threads", None)
+    if told == threads:
+        return
+    cores = core_numbers()
+    if told is None:  # the first list is as long as the pool is large
+        os.environ.setdefault(*_SPINS)
+        with quietly():  # TVM warns of more threads than cores before it can be told which
+            _configure(threads, [cores[i % len(cores)] for i in range(threads)])
+    _configure(threads, cores)
+    _here.threads = threads
 
 
 def threads_here() -> int:
@@ -160,11 +197,14 @@ def _configure(threads: int, cores: list[int]) -> None:
     tell(_SHARE_ALL_CORES, threads, [str(core) for core in cores])
 
 
-def _shared_worker() -> _Worker:
+def _shared_worker(threads: int) -> _Worker:
     global _worker
     with _starting:
+        if _worker is not None and _worker.threads < threads:
+            _worker.stop()
+            _worker = None
         if _worker is None:
-            _worker = _Worker()
+            _worker = _Worker(threads)
         return _worker
 
 

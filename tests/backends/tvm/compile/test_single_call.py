@@ -83,12 +83,12 @@ def calls(module) -> list[str]:
 def test_a_program_of_known_sizes_is_one_call() -> None:
     module = lowered("2")
     assert len(calls(module)) > 4
-    assert calls(merge_calls(module)) == ["network"]
+    assert calls(merge_calls(module, MACHINES["avx2"], 1)) == ["network"]
 
 
 def test_a_program_of_unknown_sizes_is_left_alone() -> None:
     module = lowered("N")
-    assert merge_calls(module) is module
+    assert merge_calls(module, MACHINES["avx2"], 1) is module
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -185,7 +185,10 @@ def test_other_sizes_are_the_same_memory() -> None:
     x = np.random.default_rng(0).standard_normal((4, 6, 10)).astype(np.float32)
     emitter = BlockedEmitter(prepare(planish.load(model), optimize=False), MACHINES["avx2"])
     module = scheduled(lower_graph(emitter).module, MACHINES["avx2"], 1)
-    names = {str(name.name_hint) for name, _ in merge_calls(module).functions_items()}
+    names = {
+        str(name.name_hint)
+        for name, _ in merge_calls(module, MACHINES["avx2"], 1).functions_items()
+    }
     copies = [name for name in names if "reshape" in name or "dims" in name]
     assert len(copies) == 2, names
     compiled = planish.lower(planish.load(model), "tvm", threads=1, optimize=False)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import planish
-from planish.backends.tvm.compile.team import of_share
+from planish.backends.tvm.compile.team import stages_of
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
@@ -42,44 +46,95 @@ def test_shares_cover_all_work_once(rows, threads) -> None:
             assert relative_error(values, found[name]) <= 1e-5, name
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 7, 64])
-def test_shares_of_any_number_of_threads_make_the_whole(threads) -> None:
-    """As TVM cuts ticks; a pool has no more threads than the machine that tests has cores."""
+def kernels(text: str, **weights: np.ndarray) -> list:
+    module = lower_graph(BlockedEmitter(graph_of(text, weights), MACHINES["avx2"])).module
+    return [f for v, f in module.functions_items() if v.name_hint != "main"]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 7, 64])
+def test_ranges_of_parts_make_the_whole(cut) -> None:
     import tvm
 
     text = """g (float[1, 20, 5, 3] x) => (float[] y) {
         a = Relu (x) y = MaxPool <kernel_shape = [2, 2]> (a)
     }"""
     *_, kernel = [k for k in kernels(text) if "max" in str(k.attrs["global_symbol"])]
-    shared = of_share(kernel).with_attr("global_symbol", "main")
+    (stage,) = stages_of(kernel).stages
+    shared = stage.function.with_attr("global_symbol", "main")
     target = tvm.target.Target(MACHINES["avx2"].llvm(1))
     run = tvm.compile(tvm.IRModule({"main": shared}), target=target)["main"]
     x, y = ([int(size) for size in one.ty.shape] for one in kernel.params)
     given = tvm.runtime.tensor(normal(*x))
     whole, found = (tvm.runtime.tensor(np.full(y, np.nan, np.float32)) for _ in range(2))
-    run(given, whole, 0, 1024)
+    run(given, whole, 0, stage.parts)
     assert not np.isnan(whole.numpy()).any()
-    step = -(-1024 // threads)
-    shares = [(min(i * step, 1024), min((i + 1) * step, 1024)) for i in range(threads)]
-    for first, last in shares:
-        left = np.isnan(found.numpy()).any()
-        assert left or threads > 3  # then some have nothing to do
+    bounds = [stage.parts * i // cut for i in range(cut + 1)]
+    for first, last in itertools.pairwise(bounds):
+        assert np.isnan(found.numpy()).any() or first == last
         run(given, found, first, last)
     assert (found.numpy() == whole.numpy()).all()
 
 
-def kernels(text: str, **weights: np.ndarray) -> list:
-    module = lower_graph(BlockedEmitter(graph_of(text, weights), MACHINES["avx2"])).module
-    return [f for v, f in module.functions_items() if v.name_hint != "main"]
-
-
-def test_a_loop_that_reads_what_another_writes_is_not_shared() -> None:
+def test_a_loop_that_reads_what_another_writes_is_a_stage_of_its_own() -> None:
     """Zeros are put around the input of a graph in a loop of their own."""
     text = """g (float[1, 8, 9, 9] x) => (float[] y) {
         y = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [2, 2]> (x, w)
     }"""
-    shared = [of_share(kernel) for kernel in kernels(text, w=normal(8, 8, 3, 3))]
-    assert all(kernel is not None for kernel in shared)  # with a border it is read in place
+    for each in kernels(text, w=normal(8, 8, 3, 3)):  # with a border it is read in place
+        assert len(stages_of(each).stages) == 1
+        assert not stages_of(each).scratch
     text = text.replace("float[1, 8, 9, 9] x", "float[1, 3, 9, 9] x")
-    shared = [of_share(kernel) for kernel in kernels(text, w=normal(8, 3, 3, 3))]
-    assert shared.count(None) == 1
+    found = [stages_of(kernel) for kernel in kernels(text, w=normal(8, 3, 3, 3))]
+    assert sorted((len(each.stages), len(each.scratch)) for each in found)[-1] == (2, 1)
+
+
+# Layers that need each other, layers that do not, one with a padded copy of its input, small ones
+# that are one part, and one whose rows are summed by all threads.
+DEEP = """g (float[1, 3, 19, 17] x) => (float[] y, float[] z) {
+    a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [2, 2]> (x, first)
+    b = Relu (a)
+    c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (b, w)
+    d = Conv <kernel_shape = [1, 1]> (b, v)
+    e = Conv <kernel_shape = [1, 1]> (b, u)
+    f = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (b)
+    g0 = Add (c, d) h = Mul (g0, e) i = Sub (h, f)
+    j = GlobalAveragePool (i)
+    k = Conv <kernel_shape = [1, 1]> (j, v) l = Relu (k) m = Conv <kernel_shape = [1, 1]> (l, u)
+    n = Sigmoid (m)
+    o = Mul (i, n)
+    p = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 40> (o, deep)
+    q = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (p, w)
+    y = Softmax <axis = 3> (q)
+    z = GlobalMaxPool (q)
+}"""
+DEEP_WEIGHTS = {
+    "first": normal(40, 3, 3, 3),
+    "w": normal(40, 40, 3, 3) / 16,
+    "v": normal(40, 40, 1, 1) / 5,
+    "u": normal(40, 40, 1, 1)[::-1] / 5,
+    "deep": normal(40, 1, 3, 3),
+}
+
+
+def test_results_are_the_same_bits_whoever_does_what() -> None:
+    """With more threads than cores, and others that are busy, the system stops some of them."""
+    model = model_of(DEEP, DEEP_WEIGHTS)
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=3)
+    runners = {n: _with_threads(compiled, n) for n in (1, 2, 3, 8, 16)}
+    feeds = [{"x": normal(1, 3, 19, 17) + turn} for turn in range(2)]
+    wanted = [runners[1](feed) for feed in feeds]
+    for name, values in run_ort(model, feeds[0]).items():
+        assert relative_error(values, wanted[0][name]) <= 1e-4, name
+    for count, run in runners.items():
+        for turn in range(40):
+            found = run(feeds[turn % 2])
+            for name, values in wanted[turn % 2].items():
+                assert (values == found[name]).all(), (count, turn, name)
+
+
+def _with_threads(compiled, threads: int):
+    """Return the same code on another number of threads, as a loaded artifact would run."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.planish"
+        compiled.save(path)
+        return planish.load_compiled(path, backend="tvm", threads=threads)

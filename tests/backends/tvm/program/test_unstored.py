@@ -77,7 +77,7 @@ def test_a_concatenation_that_grows_copies_nothing(isa) -> None:
 
 def test_a_join_holds_where_kernels_are_called_one_by_one(monkeypatch) -> None:
     monkeypatch.setattr(
-        "planish.backends.tvm.compile.build.merge_calls", lambda module, **_: module
+        "planish.backends.tvm.compile.build.merge_calls", lambda module, *_, **__: module
     )
     assert not [name for name in kernels(GROWING).values() if name.startswith(("concat", "copy"))]
 

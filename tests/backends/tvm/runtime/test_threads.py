@@ -95,6 +95,59 @@ def test_a_server_with_a_thread_for_each_request_keeps_its_size(model, tmp_path)
     assert found.stdout == "threads True memory True\nchild 7\n", found.stderr
 
 
+# Eight networks, asked from eight threads at once: how many threads there are besides, at most.
+MANY = """
+import os, sys, threading, time
+import numpy as np
+import planish
+
+path, wanted, x = sys.argv[1], np.load(sys.argv[2]), np.load(sys.argv[3])
+before = len(os.listdir("/proc/self/task"))
+networks = [planish.load_compiled(path, backend="tvm", threads=n) for n in (2, 3, 2, 5, 1, 5, 4, 3)]
+started, wrong = [], []
+
+def ask(first):
+    for turn in range(12):
+        found = networks[(first + turn) % count]({"x": x})["y"]
+        if not np.allclose(found, wanted, rtol=1e-4, atol=1e-4):
+            wrong.append(turn)
+        started.append(len(os.listdir("/proc/self/task")) - before)
+
+def settled(most):
+    deadline = time.monotonic() + 60  # what has ended may not be gone yet
+    while (left := len(os.listdir("/proc/self/task")) - before) != most:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.01)
+    return left
+
+for count in (2, 8):
+    # The threads that ask, the worker, which is one of its pool, and the rest of the pool.
+    most = 3 if count == 2 else 5
+    networks[1 if count == 2 else 3]({"x": x})  # a larger pool takes the smaller one's place
+    settled(most)
+    started.clear()
+    asking = [threading.Thread(target=ask, args=(i,)) for i in range(count)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    print(count, not wrong, max(started) <= count + most, settled(most))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="/proc is read here")
+def test_networks_share_one_pool_as_large_as_the_largest_asks(model, tmp_path) -> None:
+    path = tmp_path / "network.planish"
+    planish.lower(planish.load(model), backend="tvm", threads=2).save(path)
+    np.save(tmp_path / "wanted.npy", run_ort(model, FEEDS)["y"])
+    np.save(tmp_path / "x.npy", FEEDS["x"])
+    files = [str(tmp_path / name) for name in ("network.planish", "wanted.npy", "x.npy")]
+    found = subprocess.run(
+        [sys.executable, "-c", MANY, *files], capture_output=True, text=True, timeout=300
+    )
+    assert found.stdout == "2 True True 3\n8 True True 5\n", found.stderr
+
+
 # One call in an arena; sizes that are not known, and a node that ONNX Runtime runs.
 KNOWN = """g (float[2, 8, 5, 5] x) => (float[] y) {
     a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)

@@ -1,0 +1,186 @@
+"""A program as a sequence of calls: what `main` does where it only calls kernels on known sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .generic import RESHAPE
+
+
+@dataclass(eq=False)
+class PlacedTensor:
+    """Memory of the type `kind`; its address in the end."""
+
+    kind: Any
+    address: Any = None
+
+    @property
+    def shape(self) -> list[int]:
+        """The sizes, all known."""
+        return [int(size) for size in self.kind.shape]
+
+    @property
+    def size(self) -> int:
+        """The bytes it takes."""
+        return math.prod(self.shape) * np.dtype(str(self.kind.dtype)).itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceCall:
+    """A call of `kernel` on tensors and numbers, of which it writes some."""
+
+    kernel: Any
+    operands: Sequence[Any]
+    written: Sequence[PlacedTensor]
+
+
+@dataclass(kw_only=True)
+class CallSequence:
+    """A `main` as it is read: tensors it is given and reads, its calls, and what they write."""
+
+    given: dict[Any, PlacedTensor] = field(default_factory=dict)
+    calls: list[SequenceCall] = field(default_factory=list)
+    written: list[PlacedTensor] = field(default_factory=list)
+    tuples: dict[Any, list[Any]] = field(default_factory=dict)
+    held: dict[Any, list[PlacedTensor]] = field(default_factory=dict)
+    reshapes: frozenset[Any] = frozenset()  # kernels that give a tensor other sizes
+    returned: frozenset[Any] = frozenset()
+    claimed: list[PlacedTensor] = field(
+        default_factory=list
+    )  # results, in the sizes they are given in
+
+    def read(self, expr: Any) -> list[Any]:
+        """Return what an argument of the next call stands for: tensors, or a number."""
+        from tvm import relax
+
+        if not isinstance(expr.ty, relax.TensorType | relax.TupleType):
+            return [expr]
+        if expr not in self.held:  # a parameter or constant
+            self.given[expr] = PlacedTensor(expr.ty)
+            self.held[expr] = [self.given[expr]]
+        return self.held[expr]
+
+    def alias(self, variable: Any, expr: Any) -> bool:
+        """Let `variable` be the memory of `expr`, which has the same elements in other sizes.
+
+        False where it is a result, and that memory is no result's yet to be given in its sizes.
+        """
+        found = self.held.get(expr, [])
+        if variable in self.returned:
+            if not any(found[0] is tensor for tensor in self.written) if found else True:
+                return False
+            if expr in self.returned or any(found[0] is tensor for tensor in self.claimed):
+                return False
+            found[0].kind = variable.ty
+            self.claimed.append(found[0])
+        self.held[variable] = self.read(expr)
+        return True
+
+    def write(self, kinds: Sequence[Any]) -> list[PlacedTensor]:
+        """Return the tensors that the next call makes."""
+        found = [PlacedTensor(kind) for kind in kinds]
+        self.written += found
+        return found
+
+
+def read_calls(module: Any, main: Any) -> CallSequence | None:
+    """Return what `main` does, or None where it is more than calls on tensors of known sizes."""
+    from tvm import relax
+
+    sequence = CallSequence(reshapes=_reshapes(module), returned=_given_back(main))
+    if not isinstance(main.body, relax.SeqExpr) or not all(map(_is_known, main.params)):
+        return None
+    for block in main.body.blocks:
+        for binding in block.bindings:
+            if not _take(sequence, binding):
+                return None
+    return None if returned_by(main, sequence) is None else sequence
+
+
+def _reshapes(module: Any) -> frozenset[Any]:
+    return frozenset(
+        name for name, function in module.functions_items()
+        if function.attrs is not None and RESHAPE in function.attrs
+    )  # fmt: skip
+
+
+def _given_back(main: Any) -> frozenset[Any]:
+    """Return the variables that `main` gives, by whatever name."""
+    from tvm import relax
+
+    if not isinstance(main.body, relax.SeqExpr):
+        return frozenset()
+    bindings = [each for block in main.body.blocks for each in block.bindings]
+    waiting, found = [main.body.body], set()
+    values = {each.var: getattr(each, "value", None) for each in bindings}
+    while waiting:
+        expr = waiting.pop()
+        if isinstance(expr, relax.Tuple):
+            waiting += list(expr.fields)
+            continue
+        found.add(expr)
+        if isinstance(values.get(expr), relax.Tuple | relax.Var):
+            waiting.append(values[expr])
+    return frozenset(found)
+
+
+def returned_by(main: Any, sequence: CallSequence) -> list[Any] | None:
+    """Return the tensors that `main` gives, None where they are no flat row."""
+    from tvm import relax
+
+    body = main.body.body
+    fields = list(body.fields) if isinstance(body, relax.Tuple) else sequence.tuples.get(body)
+    fields = [body] if fields is None else fields
+    return fields if all(isinstance(one.ty, relax.TensorType) for one in fields) else None
+
+
+def _take(sequence: CallSequence, binding: Any) -> bool:
+    """Add one binding to `sequence`; False where it is none of those that a sequence has."""
+    from tvm import relax
+
+    value = getattr(binding, "value", None)
+    if isinstance(value, relax.Tuple):
+        sequence.tuples[binding.var] = list(value.fields)
+        return True
+    if isinstance(value, relax.TupleGetItem) and value.tuple_value in sequence.held:
+        sequence.held[binding.var] = [sequence.held[value.tuple_value][value.index]]
+        return True
+    if isinstance(value, relax.Var) and value in sequence.held:
+        sequence.held[binding.var] = sequence.held[value]
+        return True
+    if not isinstance(value, relax.Call) or not _is_known(value) or len(value.args) != 2:
+        return False
+    name = getattr(value.op, "name", "")
+    if name not in ("relax.call_tir", "relax.call_tir_inplace"):
+        return False
+    kernel, given = value.args
+    if kernel in sequence.reshapes and sequence.alias(binding.var, given.fields[0]):
+        return True
+    operands: list[Any] = [operand for expr in given.fields for operand in sequence.read(expr)]
+    kinds = [value.ty] if isinstance(value.ty, relax.TensorType) else list(value.ty.fields)
+    if name == "relax.call_tir":
+        found = sequence.write(kinds)
+        operands += found
+    else:
+        found = [operands[int(index)] for index in value.attrs.inplace_indices]
+    sequence.calls.append(SequenceCall(kernel, operands, found))
+    sequence.held[binding.var] = found
+    return True
+
+
+def _is_known(expr: Any) -> bool:
+    from tvm import relax, tirx
+
+    kind = expr.ty
+    kinds = list(kind.fields) if isinstance(kind, relax.TupleType) else [kind]
+    return all(
+        isinstance(one, relax.TensorType)
+        and isinstance(one.shape, relax.ShapeExpr)
+        and all(isinstance(size, tirx.IntImm) for size in one.shape)
+        for one in kinds
+    )
