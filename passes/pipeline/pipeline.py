@@ -34,7 +34,7 @@ from .presets import ATTEMPT, GROUPS, OTHERWISE, PRESETS, REPEAT
 from .registry import find_pass, pass_names
 from .repeat import Repeat
 from .run.options import RunOptions, Verify
-from .run.run import run_passes
+from .run.retries import run_passes
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,11 +1,9 @@
-"""One run of a pipeline over a graph: passes in order, groups to their fixed point, checks."""
+"""One run of a pipeline over a graph: each pass, what is checked behind it, and what is undone."""
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import onnx_graphsurgeon as gs
@@ -15,63 +13,28 @@ from ....ir.graph.clone import clone
 from ....ir.graph.wellformed import check
 from ....ir.run.comparison import Comparison
 from ....ir.run.contradiction import Contradiction
-from ....ir.run.extra_feeds import FeedsWithout
-from ....ir.run.feeds import check_feeds, fits
 from ...engine.context import Context, Feeds, GoBack
 from ...engine.contract import Pass
 from ...engine.float_layers import FloatLayers
 from ...engine.records import PassRecord, Result
-from ..attempt import Attempt, Item, members
-from ..repeat import Repeat
+from ..attempt import Item, members
 from .apply import Applied, apply_pass
 from .asked_metric import asked_metric, judged_as_asked
 from .checkpoint import Checkpoints
 from .checks import check_left
 from .declared import correct_outputs
-from .failures import CopyNeeded, EndFailed, PassFailed, failed
+from .failures import EndFailed, PassFailed, failed
+from .fitting_feeds import FittingFeeds
 from .idle import computed_operands, idle_remarks
-from .interface import read_interface
 from .options import RunOptions
 from .proving import Proving
 from .recorder import Recorder
 from .reproducers import Reproducers
 from .rollback import Rollback
+from .schedule import Schedule, WentBack
 from .state import GraphState
 from .unprepared import unprepared_remarks
 from .verification import Verification
-
-# Passes that undo one another would never end; two or three rounds is what networks take.
-_MOST_ROUNDS = 20
-
-
-def run_passes(
-    items: Sequence[Item], original: gs.Graph, feeds: Feeds | None, options: RunOptions
-) -> Result:
-    """Run `items` over a copy of `original`, which is left untouched.
-
-    Exact passes are quick, and seldom fail: they run without copies to roll back to, and once more
-    with them where one is needed. Where verification at the end does not hold, passes run once
-    more, compared with the untouched graph after each that edited, and those that break it are
-    rolled back. With a limit of edits, which is how the first wrong one is searched, and in a
-    strict run it is an error.
-    """
-    if not (options.strict or all(each.is_exact for item in items for each in members(item))):
-        options = replace(options, copies=True)
-    run = Run(items, original, feeds, options)
-    try:
-        return run.result()
-    except CopyNeeded:
-        again = replace(options, copies=True)
-    except EndFailed as found:
-        if options.strict or options.hunt or options.limit is not None:
-            raise found.error from found
-        again = replace(options, copies=True, hunt=True)
-    run.discard_dumps()
-    return run_passes(items, original, feeds, again)
-
-
-class WentBack(Exception):  # noqa: N818  (never leaves the run)
-    """The run is where it was before the passes of an attempt."""
 
 
 class Run:
@@ -88,21 +51,23 @@ class Run:
         self._options = options
         self._passes = [each for item in items for each in members(item)]
         self._rounds = [0] * len(self._passes)
-        extra = sorted({name for item in self._passes for name in item.extra_feeds()})
-        self._labelled = feeds
         self._contradiction = Contradiction(original)
-        self._given = FeedsWithout(feeds, extra) if extra and feeds is not None else feeds
         self._state = GraphState(original)
         proves = options.verify == "prove"
         self._proving = Proving(original, self._state.graph, options.seed) if proves else None
         check(self._state.graph, sort=True)
         self._recorder = Recorder(self._passes, options)
-        self._fitted = False  # whether the feeds have fitted at any time
-        self._take_interface()
+        self._feeds = FittingFeeds(feeds, self._passes)
+        self._feeds.take(self._state.graph)
         # What the first pass changes the inputs of is verified from there on.
         starts = not self._passes or self._passes[0].keeps_interface
         self._verification = Verification(
-            original, self._feeds, options, self._recorder, self._state.analyses, starts=starts
+            original,
+            self._feeds.fitting,
+            options,
+            self._recorder,
+            self._state.analyses,
+            starts=starts,
         )
         self._reproducers = Reproducers(options.reproducer, self._verification.feeds)
         self._checkpoints = Checkpoints(
@@ -111,36 +76,21 @@ class Run:
         self._item_of = [at for at, item in enumerate(items) for _ in members(item)]
         self._float_layers = FloatLayers()
         self._since = 0  # the first item that ran on the graph which outputs are held to
-        self._closing: list[Item] = []  # items that ran once more, behind the others
+        self._schedule = Schedule(
+            items,
+            self._run_once,
+            lambda last: self._checkpoints.start_attempt(self._since, last),
+            self._checkpoints.settle,
+        )
         self._rollback = Rollback(
             self._passes, options, self._state, self._recorder, self._reproducers
         )
 
-    def _take_interface(self) -> None:
-        """Go on with the inputs and outputs that the graph has, and the feeds that fit them.
-
-        Where no pass changes them, feeds must fit, which the first that reads them finds out.
-        """
-        self._interface = read_interface(self._state.graph)
-        changes = not all(each.keeps_interface for each in self._passes)
-        fitting = self._given is None or not changes or fits(self._given, self._state.graph)
-        self._feeds = self._given if fitting else None
-        self._fitted = self._fitted or fitting
-
     def result(self) -> Result:
         """Run all passes, verify, and return the graph with what is known of it."""
-        first, settled = 0, None
-        for at, item in enumerate(self._items):
-            if isinstance(item, Attempt):
-                self._attempt(first, item)
-            elif self._settle(first, item) and isinstance(item, Pass) and item.settles:
-                settled = at
-            first += len(members(item))
-        if settled is not None:
-            self._settle_again(settled)
+        self._schedule.run()
         self._verify_end()
-        if self._given is not None and not self._fitted:
-            check_feeds(next(iter(self._given), {}), self._state.graph)  # says what does not fit
+        self._feeds.require_fitted(self._state.graph)
         verified, tolerance = self._verification.outcome()
         self._finish()
         remarks, proving = correct_outputs(self._state.analyses), self._proving
@@ -165,7 +115,7 @@ class Run:
         judged = any(record.quality.metrics for record in self._recorder.records)
         if compared is None or asked is None or judged:
             return compared
-        feeds = self._verification.feeds if self._labelled is None else self._labelled
+        feeds = self._verification.feeds if self._feeds.labelled is None else self._feeds.labelled
         return judged_as_asked(
             compared, self._verification.original, self._state.graph, feeds, asked
         )
@@ -182,57 +132,6 @@ class Run:
     def discard_dumps(self) -> None:
         """Delete the graphs that were dumped: the passes run once more."""
         self._recorder.discard_dumps()
-
-    def _attempt(self, first: int, item: Attempt) -> None:
-        """Run the passes of a group; where one goes back, what is to run otherwise."""
-        tried = sum(len(members(part)) for part in item.passes)
-        self._checkpoints.start_attempt(self._since, first + tried - 1)
-        try:
-            self._in_order(first, item.passes)
-        except WentBack:
-            self._in_order(first + tried, item.otherwise)
-        self._checkpoints.settle()
-
-    def _in_order(self, first: int, items: Sequence[Pass | Repeat]) -> None:
-        for item in items:
-            self._settle(first, item)
-            first += len(members(item))
-
-    def _settle_again(self, at: int) -> None:
-        """Bring the last group before item `at`, which has edited, to its fixed point once more.
-
-        Not where a group stands behind: that one sees the edits.
-        """
-        if any(not isinstance(each, Pass) for each in self._items[at + 1 :]):
-            return
-        for place in reversed(range(at)):
-            item = self._items[place]
-            if isinstance(item, Attempt):
-                return
-            if isinstance(item, Repeat):
-                self._closing.append(item)
-                self._settle(sum(len(members(each)) for each in self._items[:place]), item)
-                return
-
-    def _settle(self, first: int, item: Pass | Repeat) -> bool:
-        """Run a pass, or a group until each of its items has seen the edits of the others.
-
-        `first` is the number of its first pass. Returns whether anything was edited.
-        """
-        if not isinstance(item, Repeat):
-            return self._run_once(first)
-        starts = [*itertools.accumulate((len(members(i)) for i in item.passes), initial=first)]
-        stale, edited = [True] * len(item.passes), False
-        for _ in range(_MOST_ROUNDS):
-            for place, inner in enumerate(item.passes):
-                if not stale[place]:
-                    continue
-                stale[place] = False
-                if self._settle(starts[place], inner):
-                    stale, edited = [other != place for other in range(len(stale))], True
-            if not any(stale):
-                break
-        return edited
 
     def _run_once(self, index: int) -> bool:
         return index not in self._rollback.left_out and self._run_pass(index) > 0
@@ -263,7 +162,7 @@ class Run:
         kept = kept or self._checkpoints.restore_unprepared(back.reason)
         assert kept is not None, "kept before the pass"
         self._since = kept.since
-        self._take_interface()
+        self._feeds.take(self._state.graph)
         self._reproducers.forget()
         if whole:
             raise WentBack
@@ -343,14 +242,14 @@ class Run:
         limit = self._options.limit
         return Context(
             self._state.graph,
-            self._feeds,
+            self._feeds.fitting,
             target=self._options.target,
             seed=self._options.seed,
             limit=None if limit is None else max(limit - self._recorder.edits, 0),
             progress=lambda fraction, note="": self._recorder.tell(index, "run", fraction, note),
             original=self._verification.original,
             before_integers=self._checkpoints.before_integers,
-            labelled=self._labelled,
+            labelled=self._feeds.labelled,
             known=self._state.analyses,
             float_layers=self._float_layers,
             signed_zeros=self._options.signed_zeros,
@@ -365,7 +264,7 @@ class Run:
             # Inferred before the pass, since it may change the graph before it asks.
             types = self._state.analyses.types
             applied = apply_pass(self._passes[index], self._state, context)
-            kept = self._interface if self._passes[index].keeps_interface else None
+            kept = self._feeds.interface if self._passes[index].keeps_interface else None
             check_left(self._state, kept, applied, types, bool(context.failed))
         except Exception as error:  # a pass is anybody's code
             of_pass = failed(error, self._recorder.place(index))
@@ -393,10 +292,10 @@ class Run:
 
     def _start_anew(self, index: int) -> None:
         """Go on with the inputs that pass `index` has left, and compare with that graph."""
-        self._take_interface()
+        self._feeds.take(self._state.graph)
         self._since = self._item_after(index)
         known = self._state.analyses
-        self._verification.start_anew(clone(self._state.graph), self._feeds, known, index)
+        self._verification.start_anew(clone(self._state.graph), self._feeds.fitting, known, index)
         self._reproducers.use(self._verification.feeds)
 
     def _item_after(self, index: int) -> int:
@@ -413,7 +312,7 @@ class Run:
     def _end_error(self, error: VerificationError) -> PassError:
         if not (self._options.strict or self._options.hunt or self._options.limit is not None):
             return error  # the passes run once more
-        items = [*self._items[self._since :], *self._closing]
+        items = [*self._items[self._since :], *self._schedule.closing]
         passes = [each for item in items for each in members(item)]
         text = ",".join(map(str, items))
         return self._reproducers.of_pipeline(self._verification.original, passes, text, error)
