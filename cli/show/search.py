@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from ...ir.core.counted import counted
 from ...ir.core.durations import duration, latency
@@ -53,7 +54,7 @@ def front_table(found: Found) -> Table:
             f"{point.speedup:.2f}",
             latency(point.seconds),
             scaled(point.bytes, "B"),
-            _done(point),
+            Text(_done(point)),
         )
     return table
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from ...ir.core.durations import latency
 from ...ir.core.scaled import scaled
@@ -20,14 +21,12 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
     table.add_column("")
     for row in rows:
         table.add_row(
-            row.model,
-            row.pipeline,
-            row.backend,
+            *map(Text, (row.model, row.pipeline, row.backend)),
             "" if row.speedup is None else f"{row.speedup:.2f}",
             "" if row.seconds is None else latency(row.seconds),
             "" if row.bytes is None else scaled(row.bytes, "B"),
             "" if row.drop is None else f"{100 * row.drop:.2f} %",
             "" if row.sqnr_db is None else f"{row.sqnr_db:.1f} dB",
-            (row.error or "").partition("\n")[0],
+            Text((row.error or "").partition("\n")[0]),
         )
     return table

@@ -24,6 +24,8 @@ Substituted = Mapping[str, Mapping[str, Sequence[str]]]
 CRITERION = "reconstruction"
 # What stands before everything that is chosen: sites are those of the graph that it leaves.
 BASE = "simplify"
+# The closed form has done most of it.
+_BLOCKS = "recover{epochs=4}"
 _END_TO_END = "recover{mode=end-to-end,epochs=6}"
 
 
@@ -59,7 +61,7 @@ class SitePlan:
         """
         steps = [*self._prunings(sites)]
         if self.is_pruned:
-            steps += ["recover"] if recovery != "none" else []
+            steps += [_BLOCKS] if recovery != "none" else []
             steps += [_END_TO_END] if recovery == "both" and not self.is_substituted else []
             steps += ["shrink-channels{measure=false}"]
         for substitute in dict.fromkeys(t.substitute for t in self.treatments):
