@@ -21,7 +21,10 @@ Recovery = Literal["none", "blocks", "both"]
 # The names of the nodes that take a layer's place, by what is done with it and its name.
 Substituted = Mapping[str, Mapping[str, Sequence[str]]]
 
-CRITERION = "reconstruction"
+# Which channels go: those that their readers miss least. Its normal equations have as many columns
+# as a layer sums over; where these are very many, a cheaper criterion has to do.
+_CRITERIA = ("reconstruction", "activation")
+_MOST_COLUMNS = 2304
 # What stands before everything that is chosen: sites are those of the graph that it leaves.
 BASE = "simplify"
 # The closed form has done most of it.
@@ -108,7 +111,8 @@ class SitePlan:
         for group, amount in zip(sites.groups, self.amounts, strict=True):
             if amount:
                 by_amount.setdefault(amount, []).append(group.name)
-        return [prune_text(amount, names) for amount, names in sorted(by_amount.items())]
+        criterion = criterion_of(sites)
+        return [prune_text(amount, criterion, names) for amount, names in sorted(by_amount.items())]
 
 
 def uniform(sites: Sites, treatment: Treatment = FLOAT, amount: float = 0.0) -> SitePlan:
@@ -116,7 +120,13 @@ def uniform(sites: Sites, treatment: Treatment = FLOAT, amount: float = 0.0) -> 
     return SitePlan((treatment,) * len(sites.layers), (amount,) * len(sites.groups))
 
 
-def prune_text(amount: float, only: Sequence[str] = (), criterion: str = CRITERION) -> str:
+def criterion_of(sites: Sites) -> str:
+    """Return what says which channels of a network with these sites go."""
+    most = max((site.columns for site in sites.layers), default=0)
+    return _CRITERIA[most > _MOST_COLUMNS]
+
+
+def prune_text(amount: float, criterion: str, only: Sequence[str] = ()) -> str:
     """Return the pass that takes `amount` of the channels of each group that a layer names."""
     names = f",only={show_value(list(only))}" if only else ""
     return (

@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.variables import is_standard, node_key
 from ...ir.graph.view import View
 from ...ir.ops.linear.layer import read_with_bias
+from ...ir.ops.linear.operators import output_channels
 from ...ir.ops.traits.groups import LAYERS
 from ...passes.analysis.channels.find_groups import channel_groups
 from ...passes.analysis.channels.findings import Role
@@ -31,6 +32,7 @@ _MADE: tuple[Role, ...] = ("makes", "carries")
 class LayerSite:
     """A layer: its name in options, operator, what it gives, and the numbers of its weight.
 
+    `columns`: over how many products each output sums.
     `reads` and `makes` are parts of its input and output channels by the group they are of, summing
     to 1, as (group, part); a group of -1 is of channels that stay. `carries`: each channel passes
     by itself, as in a depthwise convolution, and what is read is what is made.
@@ -41,6 +43,7 @@ class LayerSite:
     parameters: int
     result: str
     is_windowed: bool
+    columns: int
     reads: tuple[tuple[int, float], ...]
     makes: tuple[tuple[int, float], ...]
     carries: bool
@@ -167,6 +170,7 @@ def _layer(node: gs.Node, view: View, parts: _Parts) -> LayerSite:
         parameters=int(np.prod(shape)),
         result=read_with_bias(node, view).result.name,
         is_windowed=bool(np.prod(shape[2:]) > 1),
+        columns=int(np.prod(shape)) // output_channels(node, shape),
         reads=_shares(read),
         makes=_shares(made),
         carries=carried is not None,
