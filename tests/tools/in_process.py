@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from planish.backends.timing import bench as timing
 from planish.tools.tasks.task import Outcome, TaskCall, named_files
 from planish.tools.tasks.worker import perform
@@ -22,6 +24,12 @@ class InProcess:
             assert "trace" not in found, found["trace"]
             found.pop("trace", None)
             yield place, Outcome(**found, files=named_files(out))
+
+
+def wait_for_ever(call):
+    """Say so, and wait: a task for a process that something else has to end."""
+    print("waiting", flush=True)
+    threading.Event().wait()
 
 
 def briefly(*subjects, seconds=None, **options):

@@ -24,6 +24,7 @@ from ...ir.core.errors import SaveError
 from .task import Executor, Outcome, Task, named_files
 
 _LINES = "journal.jsonl"
+_OWNER = "process"
 
 Told = Callable[[Task, Outcome | None], None]
 
@@ -49,6 +50,7 @@ class TaskJournal:
         self._digests: dict[tuple[Path, int, int], str] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            _take(folder / _OWNER)
             self._known = _read(folder / _LINES)
         except OSError as error:
             raise SaveError(
@@ -145,6 +147,30 @@ class TaskJournal:
             with path.open("rb") as file:
                 self._digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._digests[key]
+
+
+def _take(path: Path) -> None:
+    """Write the number of this process to `path`; SaveError where another that runs is there."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        owner = int(path.read_text(encoding="utf-8"))
+        if owner != os.getpid() and _runs(owner):
+            raise SaveError(
+                f"process {owner} works in the folder '{path.parent}'; wait for it, or name "
+                "another output"
+            )
+    path.write_text(str(os.getpid()), encoding="utf-8")
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -59,7 +59,7 @@ class LocalProcesses:
             with log.open("wb") as printed:
                 process = subprocess.Popen(
                     command_of(_PROGRAM, name),
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=printed,
                     stderr=printed,
                 )

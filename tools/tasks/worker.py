@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -33,11 +35,21 @@ def perform(function: str, job: TaskCall) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
-    """Run the task that the file `job.json` in `folder` describes."""
+    """Run the task that the file `job.json` in `folder` describes.
+
+    Standard input is open as long as the process that asked is there.
+    """
+    threading.Thread(target=_end_with_asker, daemon=True).start()
     told = json.loads((folder / JOB).read_text(encoding="utf-8"))
     files = {name: Path(path) for name, path in told["files"].items()}
     found = perform(told["function"], TaskCall(told["options"], files, Path(told["out"])))
     (folder / RESULT).write_text(json.dumps(found), encoding="utf-8")
+
+
+def _end_with_asker() -> None:
+    """End this process when that at the other end of standard input does, however it ends."""
+    sys.stdin.buffer.read()
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from planish.backends.timing.processes import command_of
 from planish.ir.core.errors import SaveError
 from planish.tools.tasks.journal import TaskJournal
 from planish.tools.tasks.processes import LocalProcesses
@@ -77,6 +80,26 @@ def test_time_spent_goes_on_from_where_it_stood(tmp_path):
     assert again.spent == spent
     again.run(tasks(2))
     assert again.spent >= spent
+
+
+def test_another_process_that_works_there_is_not_disturbed(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        (tmp_path / "process").write_text(str(other.pid))
+        with pytest.raises(SaveError, match=f"process {other.pid} works in the folder"):
+            TaskJournal(tmp_path, Counting(), {})
+        other.kill()
+    TaskJournal(tmp_path, Counting(), {}).run(tasks(1))
+
+
+def test_a_worker_ends_with_who_asked(tmp_path):
+    waits = "tests.tools.in_process:wait_for_ever"
+    told = {"function": waits, "options": {}, "files": {}, "out": str(tmp_path)}
+    (tmp_path / "job.json").write_text(json.dumps(told))
+    command = command_of("planish.tools.tasks.worker", str(tmp_path))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout.readline() == b"waiting\n"
+        worker.stdin.close()
+        assert worker.wait(60) == 1
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
