@@ -19,7 +19,6 @@ from ..ir.metrics.choose import AUTO
 from ..passes.engine.context import Feeds
 from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
-from ..tools.report.build import GivenModel, Measuring, run_report
 from .certificates import write_certificate
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import ModelJob, jobs_of, size_on_disk, tell_left_out, write
@@ -188,6 +187,8 @@ def _report(
     target: str,
 ) -> None:
     """Write the report of one model."""
+    from ..tools.report.build import GivenModel, Measuring, run_report  # few runs ask for one
+
     before = GivenModel(graph=graph, file=str(run.model), bytes=run.bytes_before)
     written = run.model if run.output is None else run.output
     after = GivenModel(graph=run.result.graph, file=str(written), bytes=run.bytes_after)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,12 +15,12 @@ from .. import __version__
 from ..ir.core.atomic import require_writable
 from ..ir.core.errors import PlanishError
 from ..ir.core.scaled import scaled
-from ..tools.report.build import Measuring
-from ..tools.report.document import ReportDocument
-from ..tools.report.made import made_by
-from ..tools.report.write import write_report
 from .show.console import err
 from .show.progress import progress_bar
+
+if TYPE_CHECKING:  # most commands that may write a report write none
+    from ..tools.report.build import Measuring
+    from ..tools.report.document import ReportDocument
 
 ReportOption = Annotated[
     Path | None,
@@ -47,6 +47,8 @@ def require_report(path: Path | None, models: int, most: int = 1) -> None:
 
 def how_made() -> dict[str, Any]:
     """Return what a report says of how it was made: by this command."""
+    from ..tools.report.made import made_by
+
     return made_by(__version__)
 
 
@@ -59,6 +61,8 @@ def measuring(options: Measuring) -> Iterator[Measuring]:
 
 def write_told(report: ReportDocument, path: Path, tell: Callable[[str], None]) -> None:
     """Write a report and say how large it is, and what it does not know."""
+    from ..tools.report.write import write_report
+
     size = write_report(report, path)
     for line in report.unknown:
         tell(f"not in the report: {line}")

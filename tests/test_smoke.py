@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import onnx
+
 import planish
 
 from tests.helpers import conv_batchnorm, ops, run_pass
@@ -29,6 +31,27 @@ print(sorted(heavy & set(sys.modules)))
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     here = "planish.backends.onnxruntime"
     assert found.stdout == f"False\n{here}.profiler {here}.stopwatch\n[]\n", found.stderr
+
+
+def test_optimize_imports_nothing_of_other_commands(tmp_path):
+    """It is to start within a few tenths of a second."""
+    onnx.save(conv_batchnorm(), tmp_path / "model.onnx")
+    script = """
+import sys
+from planish.cli.main import main
+sys.argv = ["planish", "optimize", "model.onnx", "-o", "out.onnx", "--json"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+others = ("planish.tools", "planish.ir.proof", "planish.passes.trust.prove", "torch")
+print(*(name for name in sys.modules if name.startswith(others)))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (tmp_path / "out.onnx").exists(), found.stderr
+    assert found.stdout.endswith("}\n\n")
 
 
 def test_public_names_are_there_before_they_are_imported():

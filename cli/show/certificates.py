@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from ...ir.proof.certificate import WORDS, Certificate
 from .plain import plain_table
+
+if TYPE_CHECKING:
+    from ...ir.proof.certificate import Certificate
 
 
 def certificate_table(certificate: Certificate) -> Table:
     """Return the table of passes: how many edits, and what is proved of them."""
+    from ...ir.proof.certificate import WORDS  # few commands prove anything
+
     table = plain_table("pass", ">edits", "proved")
     found = Counter((edit.pass_name, edit.claim) for edit in certificate.edits)
     for (name, claim), count in found.items():

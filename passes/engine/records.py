@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
 
 from ...ir.core.counted import counted
 from ...ir.core.shown import Shown, Summary, shortened
-from ...ir.proof.certificate import Certificate
 from ...ir.run.comparison import Comparison
 from .context import Decline
 from .quality import MeasuredQuality
+
+if TYPE_CHECKING:  # a prover that most runs do not need
+    from ...ir.proof.certificate import Certificate
 
 _ISSUES = "https://github.com/planish/planish/issues"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
 
@@ -27,7 +28,6 @@ from .failures import EndFailed, PassFailed, failed
 from .fitting_feeds import FittingFeeds
 from .idle import computed_operands, idle_remarks
 from .options import RunOptions
-from .proving import Proving
 from .recorder import Recorder
 from .reproducers import Reproducers
 from .rollback import Rollback
@@ -35,6 +35,18 @@ from .schedule import Schedule, WentBack
 from .state import GraphState
 from .unprepared import unprepared_remarks
 from .verification import Verification
+
+if TYPE_CHECKING:
+    from .proving import Proving
+
+
+def _proving(original: gs.Graph, graph: gs.Graph, options: RunOptions) -> Proving | None:
+    """Return what keeps the edits of `graph` for a certificate, where one is asked for."""
+    if options.verify != "prove":
+        return None
+    from .proving import Proving  # a prover that most runs do not need
+
+    return Proving(original, graph, options.seed)
 
 
 class Run:
@@ -53,8 +65,7 @@ class Run:
         self._rounds = [0] * len(self._passes)
         self._contradiction = Contradiction(original)
         self._state = GraphState(original)
-        proves = options.verify == "prove"
-        self._proving = Proving(original, self._state.graph, options.seed) if proves else None
+        self._proving = _proving(original, self._state.graph, options)
         check(self._state.graph, sort=True)
         self._recorder = Recorder(self._passes, options)
         self._feeds = FittingFeeds(feeds, self._passes)
