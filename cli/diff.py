@@ -11,7 +11,7 @@ import typer
 from ..ir.core.atomic import require_writable
 from ..tools.diff.diff import diff as diff_models
 from ..tools.diff.model_explorer import SIDES, node_data
-from ..tools.report.build import GivenModel, two_models
+from ..tools.report.build import GivenModel, Measuring, two_models
 from ..tools.report.write import write_json
 from .exit_codes import DIFFERENCE
 from .files import model_file, size_on_disk
@@ -59,7 +59,8 @@ def diff(
             GivenModel(graph=graph, file=str(path), bytes=size_on_disk(model_file(path)))
             for graph, path in ((before, a), (after, b))
         )
-        write_told(two_models(one, two, made=how_made(), measuring=None, found=found), html, tell)
+        still = Measuring(backends=(), roofline=False, runs=False)
+        write_told(two_models(one, two, made=how_made(), measuring=still, found=found), html, tell)
     if as_json:
         print_json({"before": str(a), "after": str(b), "counts": found.counts, **asdict(found)})
     else:

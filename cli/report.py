@@ -61,7 +61,9 @@ def report(
     target: Annotated[str, typer.Option(help="cpu, cuda, cpu{threads=2}, ...")] = "cpu",
     threads: ThreadsOption = None,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each model.")] = _ROUNDS,
-    times: Annotated[bool, typer.Option(help="Time layers, and the machine.")] = True,
+    times: Annotated[
+        bool, typer.Option(help="Time layers, and what the machine does at most.")
+    ] = True,
     given: FeedOptions = NO_FEEDS,
     labels: LabelsOption = None,
     input_shape: InputShapeOption = None,
@@ -79,7 +81,7 @@ def report(
         target=target,
         threads=threads,
         rounds=rounds,
-        costs=times,
+        roofline=times,
     )
     told = teller(as_json=as_json)
     text = _json_in(source)

@@ -40,6 +40,8 @@ def commands(model, out):
     return [
         ("inspect", model, *ROOF),
         ("inspect", model, "--groups"),
+        ("diff", model, model),
+        ("report", model, "-o", out, "--no-times"),
         ("optimize", model, "-o", out),
     ]
 

@@ -47,6 +47,7 @@ def _passes(preset):
 def test_what_a_run_minds_is_told(call):
     shown = call("passes", "--graph", "-p", "exact,quantize")[1]
     assert "(where it edits, the group before it runs once more at the end)" in shown
+    assert "once more" not in call("passes", "--graph", "-p", "exact,quantize,exact")[1]
     shown = call("passes", "--graph", "-p", "equalize-ranges,quantize", "-v")[1]
     assert "undone where the pass that it prepares for declines" in shown
 

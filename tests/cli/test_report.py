@@ -8,6 +8,8 @@ import pytest
 
 from planish.passes.analysis.roofline import Machine
 from planish.tools.report import build
+from planish.tools.search.document import FORMAT
+from planish.tools.search.front import Point, Stage
 
 from tests.cli.common import assert_refused
 from tests.helpers import model_of, run_ort
@@ -90,10 +92,22 @@ def test_labels_that_changed_are_told_with_their_pictures(call, tmp_path, out):
 
 def test_a_search_has_its_front(call, model, out, tmp_path):
     call("optimize", model, "-o", out, "-q")
-    point = {"bytes": 900, "drop": 0.01, "seconds": 0.002, "speedup": 2.5}
-    points = [point | {"pipeline": text} for text in ("exact", "int8{per-channel=true}")]
+    points = [
+        Point(
+            stages=(Stage(text, None),),
+            model=out,
+            sha256="",
+            seconds=0.002,
+            speedup=2.5,
+            bytes=900,
+            drop=0.01,
+            holds=True,
+            accuracy={},
+        ).to_json()
+        for text in ("exact", "int8{per-channel=true}")
+    ]
     found = {
-        "format": "planish-search-1",
+        "format": FORMAT,
         "model": str(model),
         "output": str(out),
         "points": points,

@@ -40,7 +40,8 @@ Feeds = Iterable[Mapping[str, np.ndarray[Any, Any]]]
 class Measuring:
     """What a report measures: on which backends, how often, and whether it does at all.
 
-    `backends`: those whose layers are timed. `machine`: figures of a roofline; measured where None.
+    `backends`: those whose layers are timed. `roofline`: whether shares of it are told; `machine`:
+    its figures, measured where None. `runs`: whether results of nodes are compared.
     """
 
     backends: tuple[str, ...] = ("onnxruntime",)
@@ -48,7 +49,8 @@ class Measuring:
     threads: int | None = None
     rounds: int = 5
     machine: Machine | None = None
-    costs: bool = True
+    roofline: bool = True
+    runs: bool = True
     progress: Callable[[float, str], None] = lambda fraction, word: None
 
 
@@ -139,7 +141,7 @@ def two_models(
     measured = _Measured()
     if measuring is not None:
         _measure(graphs, (first, entry), measuring, measured, feeds)
-        feed = _one(graphs[0], feeds, measured)
+        feed = _one(graphs[0], feeds, measured) if measuring.runs else None
         if feed is not None:
             sqnr = try_to(
                 "SQNR of nodes",
@@ -249,15 +251,14 @@ def _measure(
     steps = len(graphs) * (len(measuring.backends) + 1)
     done = 0
     machine = measuring.machine
-    if machine is None and measuring.costs:
+    if machine is None and measuring.roofline:
         measuring.progress(0.0, "what the machine does at most")
         machine = measure_machine(measuring.threads)
     for place, (graph, entry) in enumerate(zip(graphs, entries, strict=True)):
-        if measuring.costs:
-            costs = partial(cost_measures, graph, place, machine)
-            measured.measures += try_to(f"costs of {entry.file}", measured.unknown, costs) or []
+        costs = partial(cost_measures, graph, place, machine)
+        measured.measures += try_to(f"costs of {entry.file}", measured.unknown, costs) or []
         done += 1
-        feed = _one(graph, feeds, measured)
+        feed = _one(graph, feeds, measured) if measuring.backends else None
         for backend in measuring.backends if feed is not None else ():
             measuring.progress(done / steps, f"timing layers on {backend}")
             assert feed is not None

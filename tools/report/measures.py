@@ -21,6 +21,7 @@ from .document import GraphEntry, LatencyEntry, LinkEntry, MeasureEntry
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 _LARGEST_CAPTURE = 1 << 30  # bytes of inner tensors that are held at once
+_ROUNDING = 1e-6  # of sums of float32
 
 
 def cost_measures(graph: gs.Graph, place: int, machine: Machine | None) -> list[MeasureEntry]:
@@ -82,7 +83,7 @@ def time_measure(
     """Return the time of each node on a backend, and that of the whole.
 
     A kernel that computes several nodes counts at the first of them, and one that computes part of
-    a group at the first node of that. Raises PlanishError where the
+    a group at the node of that with most multiply-accumulates. Raises PlanishError where the
     backend has no layer times or does not take the graph.
     """
     compiled = lower(graph, backend, target, threads)
@@ -93,7 +94,7 @@ def time_measure(
         for at, node in reversed(list(enumerate(entry.nodes)))
         for name in (node.name, *node.outputs)
     }
-    first = {at: group.nodes[0] for group in entry.groups for at in group.nodes}
+    heaviest = _heaviest(graph, entry)
     values: list[float | None] = [None] * len(entry.nodes)
     rest = times.rest
     for layer in times.layers:
@@ -101,7 +102,7 @@ def time_measure(
         if at is None:
             rest += layer.seconds
         else:
-            at = first.get(at, at)
+            at = heaviest.get(at, at)
             values[at] = (values[at] or 0.0) + layer.seconds
     measure = MeasureEntry(
         id=f"time-{backend}",
@@ -116,6 +117,20 @@ def time_measure(
     return measure, LatencyEntry(graph=place, runtime=backend, seconds=times.whole)
 
 
+def _heaviest(graph: gs.Graph, entry: GraphEntry) -> dict[int, int]:
+    """Return for each node of a group that with most multiply-accumulates, else the first."""
+    if not entry.groups:
+        return {}
+    kept = {id(node) for node in Wiring(graph, graph).nodes}
+    found = zip(graph.nodes, cost(graph).nodes, strict=True)
+    macs = [each.macs or 0 for node, each in found if id(node) in kept]
+    return {
+        at: max(group.nodes, key=lambda place: (macs[place], -place))
+        for group in entry.groups
+        for at in group.nodes
+    }
+
+
 def sqnr_measure(
     before: gs.Graph,
     after: gs.Graph,
@@ -125,8 +140,11 @@ def sqnr_measure(
 ) -> MeasureEntry | None:
     """Return how far the result of each node is from that of what it came from, in dB.
 
-    Only of floats of the same sizes, on one feed; None where there are none. Raises PlanishError
-    where the reference runtime does not run the graphs.
+        SQNR = min over s  10 log10(sum a^2 / sum (a - s b)^2)
+
+    with one factor s for each entry of axis 1: passes hand scales from a layer to the next, and
+    what is scaled there is no error. Only of floats of the same sizes, on one feed; None where
+    there are none. Raises PlanishError where the reference runtime does not run the graphs.
     """
     pairs = _comparable(links, entries)
     if not pairs:
@@ -144,7 +162,7 @@ def sqnr_measure(
         unit="dB",
         better="high",
         values=tuple(results),
-        note="on one feed, all in front of the node included",
+        note="on one feed, all in front of the node included, up to one factor a channel",
     )
 
 
@@ -178,10 +196,24 @@ def _sqnr(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float | None:
         return None
     wide, other = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
+        other = other * _factors(wide, other)
         noise, signal = float(np.square(other - wide).sum()), float(np.square(wide).sum())
     if not math.isfinite(noise) or not math.isfinite(signal) or not signal:
         return None
     return math.inf if not noise else 10 * math.log10(signal / noise)
+
+
+def _factors(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return what makes `b` most like `a`, one factor for each entry of axis 1, of 1 where b is 0.
+
+    Within rounding of 1 they are 1: what is equal stays so.
+    """
+    axes = tuple(axis for axis in range(a.ndim) if axis != 1) if a.ndim > 1 else None
+    power = np.square(b).sum(axis=axes, keepdims=True)
+    found = np.divide(
+        (a * b).sum(axis=axes, keepdims=True), power, out=np.ones_like(power), where=power > 0
+    )
+    return np.where(np.abs(found - 1) < _ROUNDING, 1.0, found)
 
 
 def try_to(what: str, unknown: list[str], make: Callable[[], Any]) -> Any:

@@ -39,15 +39,8 @@ def tiles(report: ReportDocument) -> list[Tile]:
     found += _latencies(report)
     if report.agreement is not None:
         kept = report.agreement
-        share = kept.same / kept.samples if kept.samples else 1.0
-        told = f"{counted(len(kept.changed), 'label')} changed"
-        found.append(
-            Tile(
-                "same label",
-                f"{100 * share:.1f} %",
-                f"of {counted(kept.samples, 'sample')}, {told}",
-            )
-        )
+        told = f"of {counted(kept.samples, 'sample')}"
+        found.append(Tile("labels changed", str(len(kept.changed)), told))
     return found
 
 

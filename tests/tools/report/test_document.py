@@ -14,8 +14,8 @@ from planish.ir.core.errors import LoadError
 from planish.tools.report.build import GivenModel, model_report, run_report, two_models
 from planish.tools.report.read import read_report
 
-from tests.helpers import model_of
-from tests.tools.report.conftest import EVIL, MADE, MEASURING, small_model
+from tests.helpers import model_of, run_ort
+from tests.tools.report.conftest import EVIL, MADE, MEASURING
 
 
 def _names(document, side, places):
@@ -112,24 +112,31 @@ def test_a_report_of_another_form_is_refused(document):
 
 
 def test_sqnr_is_that_of_the_results_that_stand_for_one_another():
-    before = small_model()
-    after = small_model()
-    noisy = np.full((8, 1, 1), 0.5 * (1 + 1e-2), np.float32)
-    kept = [t for t in after.graph.initializer if t.name != "k"]
-    del after.graph.initializer[:]
-    after.graph.initializer.extend(
-        [
-            *kept,
-            *model_of(
-                "g (float[1] x) => (float[1] y) { y = Identity(x) }", {"k": noisy}
-            ).graph.initializer,
-        ]
-    )
-    one, two = (GivenModel(graph=planish.load(m), file="m") for m in (before, after))
-    found = two_models(one, two, made=MADE, measuring=MEASURING)
+    """Noise on the weights of one layer, behind it a factor a channel that is no error."""
+    rng = np.random.default_rng(5)
+    weights = {
+        "w": rng.standard_normal((8, 3, 3, 3)).astype(np.float32),
+        "k": rng.uniform(0.5, 2, (8, 1, 1)).astype(np.float32),
+        "v": rng.standard_normal((4, 8, 1, 1)).astype(np.float32),
+    }
+    noise = rng.standard_normal((4, 8, 1, 1)).astype(np.float32)
+    other = weights | {"k": np.ones_like(weights["k"]), "v": weights["v"] + 0.01 * noise}
+    other["v"] = (other["v"] * weights["k"].reshape(1, 8, 1, 1)).astype(np.float32)
+    text = """g (float[2, 3, 9, 9] x) => (float[2, 4, 9, 9] y) {
+        c = Conv <pads = [1, 1, 1, 1]> (x, w) m = Mul(c, k) y = Conv(m, v) }"""
+    models = model_of(text, weights), model_of(text, other)
+    x = rng.standard_normal((2, 3, 9, 9)).astype(np.float32)
+    one, two = (GivenModel(graph=planish.load(m), file="m") for m in models)
+    found = two_models(one, two, made=MADE, measuring=MEASURING, feeds=[{"x": x}])
     (sqnr,) = [m for m in found.measures if m.id == "sqnr"]
-    assert sqnr.values[:4] == (math.inf,) * 4
-    assert sqnr.values[4] == pytest.approx(40, abs=0.01)
+    assert sqnr.values[0] == math.inf
+    assert sqnr.values[1] > 120
+    a, b = (run_ort(model, {"x": x})["y"].astype(np.float64) for model in models)
+    error = 0.0
+    for channel in range(4):
+        p, q = a[:, channel].ravel(), b[:, channel].ravel()
+        error += np.sum((p - q * (p @ q) / (q @ q)) ** 2)
+    assert sqnr.values[2] == pytest.approx(10 * np.log10(np.sum(a**2) / error), abs=0.01)
 
 
 def test_constants_have_their_statistics():

@@ -82,6 +82,9 @@ class Page {
 
   selected(view, item) {
     showDetails(this, view, item);
+    if (item.nodes.length) {
+      history.replaceState(null, "", `#graph:${view.graph.side}:${item.nodes[0]}`);
+    }
     if (graphs.length < 2) return;
     const other = this.views[1 - view.graph.side];
     const link = item.nodes.map((at) => view.graph.linkOf[at]).find(Boolean);
