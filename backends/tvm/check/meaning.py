@@ -26,6 +26,7 @@ from ..kernels.matmul import MatMul, packed
 from ..kernels.normalization import Normalization
 from ..kernels.pack import Pack
 from ..kernels.plain import PlainElementwise
+from ..kernels.reduction import Reduction
 from ..kernels.repack import Repack
 from ..kernels.resample import Resample
 from ..kernels.rounding import RoundedRows
@@ -73,6 +74,8 @@ def parts_of(op: Any) -> tuple[BufferSpec, ElementwiseChain, int]:
     if isinstance(op, Normalization):  # rows are its images
         rows = _IMAGES * op.period if op.rows is None else op.rows
         return plain_spec(op.length, ()), _NO_CHAIN, rows
+    if isinstance(op, Reduction):
+        return plain_spec(op.inner, ()), _NO_CHAIN, op.rows or _IMAGES
     if isinstance(op, Softmax):
         return plain_spec(op.length, ()), _NO_CHAIN, op.rows or _IMAGES
     if isinstance(op, RoundedRows):
@@ -247,6 +250,17 @@ def _softmax(op: Softmax, draw: Draw) -> Meaning:
     powers = np.exp(x.astype(np.float64))
     value = powers / powers.sum(axis=1, keepdims=True)
     return Meaning(value=value.astype(np.float32).reshape(draw.images, op.length, 1, 1, 1))
+
+
+@meaning_of.register
+def _reduction(op: Reduction, draw: Draw) -> Meaning:
+    x = draw.normal((draw.images, op.length, op.inner)) + np.float32(1)  # sums are far from 0
+    x = np.abs(x) if op.finish == "logarithm" else x
+    draw.args.append(x)
+    terms = {"value": x, "size": np.abs(x), "square": np.square(x, dtype=np.float64)}[op.term]
+    totals = terms.sum(axis=1, dtype=np.float64) * op.scale
+    value = {"sum": totals, "root": np.sqrt(totals), "logarithm": np.log(totals)}[op.finish]
+    return Meaning(value=value.astype(np.float32).reshape(draw.images, op.inner, 1, 1, 1))
 
 
 @meaning_of.register

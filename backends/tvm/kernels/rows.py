@@ -11,7 +11,7 @@ from .elements import constant
 from .loops import loops
 from .registers import Register, each, registers
 
-_AT_ONCE = 4  # vectors in flight, so that an addition need not wait for the one before
+VECTORS = 4  # in flight, so that an addition need not wait for the one before
 
 Combine = Callable[[Any, Any], Any]
 Numbers = Callable[[Any], Sequence[Any]]
@@ -28,9 +28,9 @@ def row_totals(
 
     `numbers(at)` gives those of the element at `at`, which may be several in a vector.
     """
-    whole, rest = divmod(length, _AT_ONCE * lanes)
+    whole, rest = divmod(length, VECTORS * lanes)
     kinds = range(len(numbers(0)))
-    totals = [registers(_AT_ONCE, lanes) for _ in kinds] if whole else []
+    totals = [registers(VECTORS, lanes) for _ in kinds] if whole else []
     tails = [registers(1, 1)[0] for _ in kinds] if rest else []
     for one in itertools.chain(*totals, tails):
         one.set(lambda _: constant(start))
@@ -40,20 +40,21 @@ def row_totals(
 
     if whole:
         with loops(whole) as (turn,):
-            for part, kind in each((_AT_ONCE, len(kinds))):
-                add(totals[kind][part], (turn * _AT_ONCE + part) * lanes, kind)
+            for part, kind in each((VECTORS, len(kinds))):
+                add(totals[kind][part], (turn * VECTORS + part) * lanes, kind)
     if rest:
         with loops(rest) as (at,):
             for kind in kinds:
-                add(tails[kind], whole * _AT_ONCE * lanes + at, kind)
+                add(tails[kind], whole * VECTORS * lanes + at, kind)
     found = [[one[lane] for one in row for lane in range(lanes)] for row in totals]
     found = found or [[] for _ in kinds]
     for parts, tail in zip(found, tails, strict=False):
         parts.append(tail[0])
-    return [kept(_in_pairs(parts, combine)) for parts in found]
+    return [kept(in_pairs(parts, combine)) for parts in found]
 
 
-def _in_pairs(parts: Sequence[Any], combine: Combine) -> Any:
+def in_pairs(parts: Sequence[Any], combine: Combine) -> Any:
+    """Return all `parts` combined, as a tree."""
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
         parts = [combine(*pair) if len(pair) == 2 else pair[0] for pair in pairs]

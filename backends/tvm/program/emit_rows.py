@@ -1,20 +1,23 @@
-"""Operators along rows of a tensor that lies as ONNX has it: normalizations, Softmax, rounding."""
+"""Operators along rows of a tensor that lies as ONNX has it: normalizations, Softmax, sums."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard
 from ....ir.ops.axes.named import softmax_axes
+from ....ir.ops.axes.reductions import read_reduction
 from ..graph.groups import REAL
 from ..kernels.bfloat16 import HALF
 from ..kernels.elements import FLOAT
 from ..kernels.normalization import Normalization, normalization
+from ..kernels.reduction import Finish, Reduction, Term, reduction
 from ..kernels.rounding import RoundedRows, rounding
 from ..kernels.softmax import Softmax, softmax
 from ..spec.layout import plain_spec
@@ -27,7 +30,7 @@ _EPSILON = 1e-5
 
 def emit_rows(program: BlockedProgram, node: gs.Node) -> bool:
     """Emit `node` as a kernel along rows, and say whether it is one."""
-    emitters = _emit_normalization, _emit_softmax, _emit_rounding
+    emitters = _emit_normalization, _emit_softmax, _emit_sums, _emit_rounding
     return any(emit(program, node) for emit in emitters)
 
 
@@ -69,6 +72,70 @@ def _emit_softmax(program: BlockedProgram, node: gs.Node) -> bool:
 
     _emit(program, node, length, kernel)
     return True
+
+
+class _Sum(NamedTuple):
+    """What is summed, and what becomes of the sum."""
+
+    term: Term = "value"
+    finish: Finish = "sum"
+
+
+_SUMS = {
+    "ReduceL1": _Sum("size"),
+    "ReduceL2": _Sum("square", "root"),
+    "ReduceLogSum": _Sum(finish="logarithm"),
+    "ReduceMean": _Sum(),
+    "ReduceSum": _Sum(),
+    "ReduceSumSquare": _Sum("square"),
+}
+
+
+def _emit_sums(program: BlockedProgram, node: gs.Node) -> bool:
+    """Emit a sum as a kernel for each run of axes that are neighbours, the last run first."""
+    from tvm import relax
+
+    if node.op not in _SUMS or not is_standard(node):
+        return False
+    view = program.view
+    found, shape = read_reduction(node, view), view.shape(node.inputs[0])
+    if found is None or not found.axes or shape is None or view.dtype(node.inputs[0]) != np.float32:
+        return False
+    left = _count(tuple(shape[axis] for axis in found.axes))
+    if left is None or _count(shape[found.axes[0] :]) is None:
+        return False
+    term, finish = _SUMS[node.op]
+    scale = 1.0 / left if node.op == "ReduceMean" else 1.0
+    emit, x = program.builder.emit, program.tensor(node.inputs[0])
+    sizes = list(shape_of(x) or ())
+    for first, behind in reversed(_runs(found.axes)):
+        length, others = math.prod(sizes[first:behind]), math.prod(sizes[behind:])
+        rows = math.prod(sizes[:first])
+        left //= length
+        op = Reduction(
+            rows=batch_of(rows),
+            length=length,
+            inner=others,
+            term=term,
+            scale=scale if left == 1 else 1.0,
+            finish=finish if left == 1 else "sum",
+            lanes=program.machine.lanes,
+        )
+        flat = emit(relax.op.reshape(x, [rows, length, others]))
+        kernel = KernelMaker("reduce", op, reduction)
+        x = program.call(kernel, [flat], plain_spec(others, ()), rows)
+        sizes[first:behind] = [1] * (behind - first)
+        term = "value"
+    if not found.keepdims:
+        sizes = [size for axis, size in enumerate(sizes) if axis not in found.axes]
+    program.define_plain(node.outputs[0], emit(relax.op.reshape(x, sizes)))
+    return True
+
+
+def _runs(axes: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the first axis and that behind the last of each run of neighbours."""
+    firsts = [axis for axis in axes if axis - 1 not in axes]
+    return [(first, next(a for a in itertools.count(first) if a not in axes)) for first in firsts]
 
 
 def _emit_normalization(program: BlockedProgram, node: gs.Node) -> bool:
