@@ -107,9 +107,11 @@ def _convolved(op: Convolution, draw: Draw, order: Callable[[Array], Array]) -> 
     accuracy = 5e-6
     if op.prologue.steps and op.x.dtype == HALF:
         x, accuracy = x.astype(ml_dtypes.bfloat16).astype(np.float32), _HALFWAY
-    shape = (op.y.channels, op.x.channels // op.group, *op.kernel)
+    # The last group may have fewer channels: here it has zeros besides, and its results are cut.
+    shape = (op.group * op.outputs, op.inputs, *op.kernel)
     weight, factor = _weights(op, draw, shape, x)
-    packed = packed_weights(weight, op.x, op.y, op.weight_shape)
+    packed = packed_weights(weight[: op.y.channels], op.x, op.y, op.weight_shape)
+    x = np.pad(x, [(0, 0), (0, op.group * op.inputs - op.x.channels), *[(0, 0)] * 3])
     draw.args.append(np.ascontiguousarray(order(packed)))
     value = run_layer(
         "Conv",
@@ -119,7 +121,7 @@ def _convolved(op: Convolution, draw: Draw, order: Callable[[Array], Array]) -> 
         strides=op.strides,
         dilations=op.dilations,
         group=op.group,
-    )
+    )[:, : op.y.channels]
     if isinstance(op.dot, ByteDot):
         value = value + _started(op, op.dot, draw, weight, value)
     return Meaning(value=value, factor=factor, accuracy=accuracy)

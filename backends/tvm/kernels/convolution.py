@@ -9,6 +9,7 @@ loops.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,7 +34,7 @@ class Convolution(Sliding):
     """A convolution over three spatial axes.
 
     The input blocks of group g are the g-th share of all blocks; it may be `joined` of several,
-    with zeros for weights between them. `prologue` is what happens to x first.
+    with zeros for weights between them, the last of fewer. `prologue` is what happens to x first.
     """
 
     group: int
@@ -54,9 +55,19 @@ class Convolution(Sliding):
         )
 
     @property
+    def inputs(self) -> int:
+        """Channels of one group; the last may have fewer."""
+        return sum(self.x.blocks[: len(self.x.blocks) // self.group])
+
+    @property
+    def outputs(self) -> int:
+        """Channels that one group makes; the last may make fewer."""
+        return sum(self.y.blocks[: len(self.y.blocks) // self.group])
+
+    @property
     def multiply_adds(self) -> int:
         """Multiply-adds for one image, without what partly filled blocks waste."""
-        each = self.x.channels // self.group // self.joined
+        each = self.inputs // self.joined
         return math.prod(self.y.spatial) * self.y.channels * each * math.prod(self.kernel)
 
     @property
@@ -88,24 +99,38 @@ def convolution(conv: Convolution, machine: CpuMachine, tile: RegisterTile | Non
         epilogue = Epilogue.declare(frame, conv.epilogue, conv.y, flattened)
         epilogue.begin(frame)
         conv = replace(conv, x=x.spec, y=epilogue.y.spec)
-        total = sum_of(conv)
+        totals = sums_of(conv)
         tile = tile or choose_tile(conv, machine)
         if conv.prologue.steps:
             given = TileOperands(PaddedInput(x, (0, 0, 0)), w, epilogue)
             prologue = Prologue(conv.prologue, before)
+            (total,) = totals
             accumulate_with_prologue(total, frame.batch, prologue, given, tile, machine.l1)
         else:
             with padded(frame, conv.pads, x) as (images, source):
-                accumulate(total, images, TileOperands(source, w, epilogue, start), tile)
+                for total in totals:
+                    accumulate(total, images, TileOperands(source, w, epilogue, start), tile)
     return frame.func
 
 
-def sum_of(conv: Convolution) -> TiledSum:
-    """Return the sums of `conv`."""
+def sums_of(conv: Convolution) -> list[TiledSum]:
+    """Return the sums of `conv`: of groups of as many channels, one after the other."""
+    each = len(conv.x.blocks) // conv.group
+    filled = [conv.x.blocks[at : at + each] for at in range(0, len(conv.x.blocks), each)]
+    found, first = [], 0
+    for blocks, alike in itertools.groupby(filled):
+        count = len(list(alike))
+        found.append(_sum_of(conv, first, count, blocks))
+        first += count
+    return found
+
+
+def _sum_of(conv: Convolution, first: int, count: int, blocks: tuple[int, ...]) -> TiledSum:
     depth, height, width = conv.y.spatial
     return TiledSum(
-        group=conv.group,
-        x_blocks=conv.x.blocks[: len(conv.x.blocks) // conv.group],
+        first=first,
+        group=count,
+        x_blocks=blocks,
         y_blocks=len(conv.y.blocks) // conv.group,
         lanes=conv.y.lanes,
         positions=(depth, height, width),
@@ -124,7 +149,7 @@ def choose_tile(conv: Convolution, machine: CpuMachine) -> RegisterTile:
 def problem_of(conv: Convolution, machine: CpuMachine) -> TileProblem:
     """Return what the cost of a tile of `conv` depends on."""
     _, rows, columns = flat(conv.y).spatial if conv.is_flat else conv.y.spatial
-    each = math.ceil(conv.x.channels // conv.group / conv.dot.width)
+    each = math.ceil(conv.inputs / conv.dot.width)
     *outer, along = conv.kernel
     return TileProblem(
         rows=rows,

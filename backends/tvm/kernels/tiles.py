@@ -32,7 +32,8 @@ class TiledSum:
     """What is summed: `positions` results along each axis, and where each one reads and goes.
 
     `x_blocks`: channels in each input block of one group. `y_blocks`: output blocks of one group.
-    Result j goes to position j * `out_stride` + `out_offset`.
+    `first`: the first of the groups, counted among all. Result j goes to position j * `out_stride`
+    + `out_offset`.
     """
 
     group: int
@@ -47,6 +48,7 @@ class TiledSum:
     out_stride: Sizes = (1, 1, 1)
     out_offset: Sizes = (0, 0, 0)
     dot: Dot = FLOAT_DOT
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,11 @@ def accumulate(op: TiledSum, images: Any, operands: TileOperands, tile: Register
     with parallel([images, *(tiles[name] for name in order)]) as (image, *places):
         at = dict(zip(order, places, strict=True))
         n = operands.x.image(image)
-        y_block = at["group"] * op.y_blocks + start_of_tile(at["blocks"], tile.blocks, op.y_blocks)
+        group = at["group"] + op.first
+        y_block = group * op.y_blocks + start_of_tile(at["blocks"], tile.blocks, op.y_blocks)
         y0 = start_of_tile(at["rows"], tile.rows, height)
         x0 = start_of_tile(at["columns"], tile.columns, width)
-        origin = TileOrigin(n, (at["depth"], y0, x0), at["group"] * len(op.x_blocks), y_block)
+        origin = TileOrigin(n, (at["depth"], y0, x0), group * len(op.x_blocks), y_block)
         prefetch = None
         turns = math.prod(tiles[name] for name in _POSITIONS)
         if not tile.positions_first and tiles["blocks"] > 1 < turns:

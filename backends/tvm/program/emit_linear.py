@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +29,7 @@ from ..kernels.transposed import Transposed, transposed
 from ..kernels.winograd.choice import choose_winograd
 from ..kernels.winograd.convolution import pack as pack_winograd
 from ..kernels.winograd.convolution import winograd
-from ..spec.layout import Array, Layout, no_halo
+from ..spec.layout import Array, Halo, Layout, no_halo
 from ..spec.machine import CpuMachine
 from .blocked import BlockedProgram
 from .emit_products import Products, products_of
@@ -75,13 +77,14 @@ def _dense(
     layer: Layer,
 ) -> None:
     joined = _joined(program, layer)
-    parts = layer.group // joined
+    parts = math.ceil(layer.group / joined)
+    cut = _even if layer.group == parts * joined else _full
     source = group.anchor.inputs[0]
     prologue = program.prologues.pop(id(source), None)
-    x = _input(program, source, parts) if prologue is None else prologue.x
+    x = _input(program, source, parts, cut) if prologue is None else prologue.x
     products = products_of(program, layer, x, window)
     weight = _block_diagonal(products.weight, joined)
-    y = KernelResult(program, group, _layout(program, group, weight), x.shape[0])
+    y = KernelResult(program, group, _layout(program, group, layer.outputs, parts, cut), x.shape[0])
     y.epilogue.scale_and_shift(products.scale, products.bias)
     y.follow()
     conv = Convolution(
@@ -100,7 +103,9 @@ def _dense(
     )
     packed = pack_dense(weight, x.layout, y.layout, conv.weight_shape)
     settings, machine = program.settings, program.machine
-    short = choose_winograd(conv, machine, settings.threads) if settings.winograd else None
+    short = None
+    if settings.winograd and cut is _even:
+        short = choose_winograd(conv, machine, settings.threads)
     if short is not None:
         ready = pack_winograd(short, packed)
         y.emit("winograd", short, winograd, [x.expr, program.parameter(ready)])
@@ -116,20 +121,29 @@ def _dense(
 def _joined(program: BlockedProgram, layer: Layer) -> int:
     """Return how many groups share a block: as many as have room there, before and behind.
 
-    Alone, each would have a block that is empty for the most part. Bytes stay apart, whose weights
-    are scaled and summed by group.
+    Alone, each would have a block that is empty for the most part. Where some groups are left over
+    and the others fill their blocks, those have a block that is emptier. Bytes stay apart, whose
+    weights are scaled and summed by group.
     """
-    each = max(layer.inputs, layer.outputs) // layer.group
+    before, behind = layer.inputs // layer.group, layer.outputs // layer.group
     if layer.weight.dtype != np.float32 or id(layer.node.inputs[1]) in program.integers:
         return 1
-    most = max(1, program.machine.lanes // each) if layer.group > 1 else 1
+    lanes = program.machine.lanes
+    most = max(1, lanes // max(before, behind)) if layer.group > 1 else 1
+    if layer.group > most and before == behind and most * before == lanes:
+        return most
     return max(count for count in range(1, most + 1) if layer.group % count == 0)
 
 
 def _block_diagonal(weight: Array, joined: int) -> Array:
-    """Return weights [group, M, C, k...] with so many groups in one; zeros are between them."""
+    """Return weights [group, M, C, k...] with so many groups in one; zeros are between them.
+
+    The last one has fewer where there are not enough.
+    """
     if joined == 1:
         return weight
+    missing = -len(weight) % joined
+    weight = np.pad(weight, [(0, missing), *[(0, 0)] * (weight.ndim - 1)])
     group, outs, ins, *kernel = weight.shape
     apart = weight.reshape(group // joined, joined, outs, ins, *kernel)
     found = np.zeros((group // joined, joined, outs, joined, ins, *kernel), weight.dtype)
@@ -138,15 +152,31 @@ def _block_diagonal(weight: Array, joined: int) -> Array:
     return found.reshape(group // joined, joined * outs, joined * ins, *kernel)
 
 
-def _layout(program: BlockedProgram, group: FusionGroup, weight: Array) -> Layout:
+_Cut = Callable[[int, int, int, Halo], Layout]  # of channels, parts and lanes
+
+
+def _even(channels: int, parts: int, lanes: int, halo: Halo) -> Layout:
+    """Return the layout in which each of equal `parts` of the channels starts a block."""
+    return Layout.grouped(channels, parts, lanes, halo)
+
+
+def _full(channels: int, parts: int, lanes: int, halo: Halo) -> Layout:
+    """Return the layout in which each of `parts` fills a block, but for the last."""
+    found = Layout.plain(channels, lanes, halo)
+    assert len(found.blocks) == parts
+    return found
+
+
+def _layout(
+    program: BlockedProgram, group: FusionGroup, channels: int, parts: int, cut: _Cut = _even
+) -> Layout:
     """Return the order of a dense result's channels: as another branch that it meets has them."""
     node = group.anchor
     shape = program.inferred_shape(node.outputs[0])
-    parts, each = weight.shape[:2]
     other = layout_of_operands(program, group, shape) if parts == 1 else None
     if other is not None and other.lanes == program.machine.lanes:  # dot products fill all
         return other
-    return Layout.grouped(parts * each, parts, program.machine.lanes, no_halo(len(shape) - 2))
+    return cut(channels, parts, program.machine.lanes, no_halo(len(shape) - 2))
 
 
 def _transposed(program: BlockedProgram, group: FusionGroup, layer: Layer) -> None:
@@ -156,7 +186,7 @@ def _transposed(program: BlockedProgram, group: FusionGroup, layer: Layer) -> No
     node = group.anchor
     parts = len(weight)
     x = _input(program, node.inputs[0], parts)
-    y = KernelResult(program, group, _layout(program, group, weight), x.shape[0])
+    y = KernelResult(program, group, _layout(program, group, layer.outputs, parts), x.shape[0])
     y.epilogue.scale_and_shift(None, bias)
     y.follow()
     window, befores = read_transposed(node, program.view)
@@ -196,11 +226,12 @@ def pack_dense(weight: Array, x: Layout | None, y: Layout, shape: tuple[int, ...
     else:
         at = x.positions()[:ins]
     packed = np.zeros(shape, weight.dtype)
-    packed[to[:, :1], at[None, :, 0], :, :, :, at[None, :, 1], to[:, 1:]] = flat
+    # Groups that are not there have no place.
+    packed[to[:, :1], at[None, :, 0], :, :, :, at[None, :, 1], to[:, 1:]] = flat[: len(to)]
     return packed
 
 
-def _input(program: BlockedProgram, source: gs.Tensor, parts: int) -> Value:
+def _input(program: BlockedProgram, source: gs.Tensor, parts: int, cut: _Cut = _even) -> Value:
     """Return the input in a layout in which every group of channels starts a block."""
     held = program.values(source)
     channels = int(program.shape(source)[1])
@@ -214,7 +245,7 @@ def _input(program: BlockedProgram, source: gs.Tensor, parts: int) -> Value:
             return _as_one_block(program, value) if len(value.shape) == 2 else value
         return program.blocked(source)
     rank = len(program.shape(source)) - 2
-    aligned = Layout.grouped(channels, parts, program.machine.lanes, program.halo(source, rank))
+    aligned = cut(channels, parts, program.machine.lanes, program.halo(source, rank))
     return program.repacked(source, aligned)
 
 

@@ -42,6 +42,7 @@ def check(text: str, weights: dict[str, Array], feeds: dict[str, Array], **optio
         (24, 36, 3, "kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 3", (6, 6)),
         (24, 24, 24, "kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 24", (6, 5)),
         (48, 48, 12, "kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 12", (6, 5)),
+        (20, 20, 5, "kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 5", (6, 5)),
         (24, 36, 6, "kernel_shape = [1, 1], group = 6", (3, 5)),
         (24, 48, 24, "kernel_shape = [3, 3], strides = [2, 2], group = 24", (7, 9)),
         (18, 18, 18, "kernel_shape = [1, 1], group = 18", (3, 5)),

@@ -58,6 +58,7 @@ WEIGHTS = {
     "each": normal(20, 1, 3, 3),
     "up": normal(20, 7, 3, 2),
     "flat": normal(20, 11),
+    "five": normal(20, 4, 3, 3),
     "odd": np.array([1, 3]),
     "second": np.array([2]),
     "line": normal(9, 20, 5),
@@ -90,6 +91,7 @@ QUANTIZED = """
 BODIES = {
     "convolution": f"y = Conv {PADS} (a, wide)",
     "strides": "y = Conv <strides = [2, 3], pads = [0, 2, 1, 0], dilations = [2, 1]> (a, wide)",
+    "groups and one over": f"y = Conv <group = 5, {PADS[1:-1]}> (a, five)",
     "groups": "y = Conv <group = 4, pads = [1, 1, 1, 1]> (a, parts)",
     "depthwise": "y = Conv <group = 20, strides = [2, 1], pads = [1, 0, 1, 2]> (a, each)",
     "prologue": "m = Mul (a, scale) r = Relu (m) g = GlobalMaxPool (a) "
