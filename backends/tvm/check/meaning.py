@@ -17,6 +17,7 @@ import numpy as np
 
 from ..kernels.bfloat16 import HALF
 from ..kernels.byte_depthwise import ByteDepthwise
+from ..kernels.channel_normalization import ChannelNormalization
 from ..kernels.convolution import Convolution
 from ..kernels.dot import ByteDot
 from ..kernels.elementwise import Elementwise
@@ -26,7 +27,7 @@ from ..kernels.matmul import MatMul, packed
 from ..kernels.normalization import Normalization
 from ..kernels.pack import Pack
 from ..kernels.plain import PlainElementwise
-from ..kernels.reduction import Reduction
+from ..kernels.reduction import AxisSum
 from ..kernels.repack import Repack
 from ..kernels.resample import Resample
 from ..kernels.rounding import RoundedRows
@@ -74,7 +75,7 @@ def parts_of(op: Any) -> tuple[BufferSpec, ElementwiseChain, int]:
     if isinstance(op, Normalization):  # rows are its images
         rows = _IMAGES * op.period if op.rows is None else op.rows
         return plain_spec(op.length, ()), _NO_CHAIN, rows
-    if isinstance(op, Reduction):
+    if isinstance(op, AxisSum):
         return plain_spec(op.inner, ()), _NO_CHAIN, op.rows or _IMAGES
     if isinstance(op, Softmax):
         return plain_spec(op.length, ()), _NO_CHAIN, op.rows or _IMAGES
@@ -255,13 +256,14 @@ def _softmax(op: Softmax, draw: Draw) -> Meaning:
 
 
 @meaning_of.register
-def _reduction(op: Reduction, draw: Draw) -> Meaning:
+def _reduction(op: AxisSum, draw: Draw) -> Meaning:
     x = draw.normal((draw.images, op.length, op.inner)) + np.float32(1)  # sums are far from 0
     x = np.abs(x) if op.finish == "logarithm" else x
     draw.args.append(x)
     terms = {"value": x, "size": np.abs(x), "square": np.square(x, dtype=np.float64)}[op.term]
     totals = terms.sum(axis=1, dtype=np.float64) * op.scale
-    value = {"sum": totals, "root": np.sqrt(totals), "logarithm": np.log(totals)}[op.finish]
+    finish = {"sum": np.positive, "root": np.sqrt, "logarithm": np.log}[op.finish]
+    value = finish(totals)
     return Meaning(value=value.astype(np.float32).reshape(draw.images, op.inner, 1, 1, 1))
 
 
@@ -297,6 +299,23 @@ def _normalization(op: Normalization, draw: Draw) -> Meaning:
     place = first + np.arange(op.length) // op.run
     value = value * scale[place] + shift[place]
     return Meaning(value=value.astype(np.float32).reshape(rows, op.length, 1, 1, 1))
+
+
+@meaning_of.register
+def _channel_normalization(op: ChannelNormalization, draw: Draw) -> Meaning:
+    x = draw.tensor(op.x, draw.size)
+    parameters = [draw.normal((op.y.channels,)) for _ in range(2)]
+    for values in parameters:
+        packed, start = np.zeros((len(op.y.blocks), op.y.lanes), np.float32), 0
+        for block, filled in enumerate(op.y.blocks):
+            packed[block, :filled] = values[start : start + filled]
+            start += filled
+        draw.args.append(packed)
+    wide = x.astype(np.float64)
+    centred = wide - wide.mean(axis=1, keepdims=True)
+    value = centred / np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + op.epsilon)
+    scale, shift = (each.reshape(-1, 1, 1, 1) for each in parameters)
+    return Meaning(value=(value * scale + shift).astype(np.float32))
 
 
 @meaning_of.register

@@ -32,7 +32,7 @@ _ROW = 64  # and of one along a row, where adding up its lanes costs more
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reduction:
+class AxisSum:
     """Sums along the middle axis of [rows, length, inner]; `rows` is None where it is not known.
 
     `lanes` are computed at once.
@@ -47,7 +47,7 @@ class Reduction:
     lanes: int
 
 
-def reduction(op: Reduction) -> Any:
+def reduction(op: AxisSum) -> Any:
     """Return the function (x [rows, length, inner], y [rows, inner])."""
     from tvm.tirx.script.builder import ir as T
 
@@ -74,7 +74,7 @@ def reduction(op: Reduction) -> Any:
     return frame.func
 
 
-def _along(op: Reduction, number: Callable[[Any], Any]) -> Register:
+def _along(op: AxisSum, number: Callable[[Any], Any]) -> Register:
     """Emit the sum of `number(place)`, runs of numbers apart, and return its register."""
     whole = registers(1, 1)[0]
     whole.set(lambda _: constant(0.0))
@@ -93,7 +93,7 @@ def _along(op: Reduction, number: Callable[[Any], Any]) -> Register:
     return whole
 
 
-def _neighbours(op: Reduction, width: int, number: Callable[[Any, Any], Any]) -> Register:
+def _neighbours(op: AxisSum, width: int, number: Callable[[Any, Any], Any]) -> Register:
     """Emit the sums of `number(place, lane)` for all lanes at once, and return their register.
 
     Runs of numbers are summed apart, and then their sums.

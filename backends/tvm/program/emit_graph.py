@@ -24,6 +24,7 @@ from ..kernels.settings import Settings
 from ..spec.machine import CpuMachine
 from ..spec.scalars import SCALARS
 from .blocked import BlockedProgram
+from .emit_channel_normalization import emit_channel_normalization
 from .emit_channels import (
     can_emit_concat,
     can_emit_pool,
@@ -64,6 +65,7 @@ KERNELS: dict[str, KernelEmitter] = {
     "Concat": KernelEmitter(can_emit_concat, emit_concat),
     **dict.fromkeys(("Resize", "Upsample"), KernelEmitter(can_emit_resize, emit_resize)),
 }
+_CHANNELS_LAST = ("Transpose", "LayerNormalization")
 _VIEWS = RESHAPES | PICKING_OPS | {DEQUANTIZE, QUANTIZE}
 
 
@@ -125,6 +127,8 @@ def _emit_blocked(program: BlockedProgram, group: FusionGroup) -> bool:
     """Emit `group` as a view or a kernel in the blocked layout, and say whether it is one."""
     node = group.anchor
     if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, node):
+        return True
+    if node.op in _CHANNELS_LAST and emit_channel_normalization(program, node):
         return True
     if not _can(node, program.view):
         return False

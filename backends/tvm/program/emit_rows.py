@@ -17,7 +17,7 @@ from ..graph.groups import REAL
 from ..kernels.bfloat16 import HALF
 from ..kernels.elements import FLOAT
 from ..kernels.normalization import Normalization, normalization
-from ..kernels.reduction import Finish, Reduction, Term, reduction
+from ..kernels.reduction import AxisSum, Finish, Term, reduction
 from ..kernels.rounding import RoundedRows, rounding
 from ..kernels.softmax import Softmax, softmax
 from ..spec.layout import plain_spec
@@ -112,7 +112,7 @@ def _emit_sums(program: BlockedProgram, node: gs.Node) -> bool:
         length, others = math.prod(sizes[first:behind]), math.prod(sizes[behind:])
         rows = math.prod(sizes[:first])
         left //= length
-        op = Reduction(
+        op = AxisSum(
             rows=batch_of(rows),
             length=length,
             inner=others,

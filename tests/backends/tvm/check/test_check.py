@@ -58,6 +58,9 @@ WEIGHTS = {
     "each": normal(20, 1, 3, 3),
     "up": normal(20, 7, 3, 2),
     "flat": normal(20, 11),
+    "gain": normal(20),
+    "offset": normal(20, 1)[:, 0],
+    "wide_of_20": normal(4, 20, 3, 3),
     "five": normal(20, 4, 3, 3),
     "odd": np.array([1, 3]),
     "second": np.array([2]),
@@ -122,6 +125,8 @@ BODIES = {
     "layer": "y = LayerNormalization <axis = 2> (a, field, field)",
     "groups of a norm": "y = GroupNormalization <num_groups = 4> (a, four, four)",
     "softmax": "y = Softmax <axis = 2> (a)",
+    "channels": "t = Transpose <perm = [0, 2, 3, 1]> (a) l = LayerNormalization (t, gain, offset) "
+    f"u = Transpose <perm = [0, 3, 1, 2]> (l) y = Conv {PADS} (u, wide_of_20)",
     "sums": "l = ReduceL2 (a, odd) m = ReduceMean (a, second) y = Add (l, m)",
     "matrices": "c = Add (a, scale) t = Transpose <perm = [0, 1, 3, 2]> (c) y = MatMul (c, t)",
     "one matrix": "y = MatMul (a, square)",

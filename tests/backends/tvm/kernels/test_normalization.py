@@ -8,9 +8,16 @@ import pytest
 import planish
 
 from tests.backends.tvm.instructions import make_runnable
-from tests.helpers import Array, graph_of, relative_error
+from tests.helpers import Array, graph_of, model_using, relative_error, run_ort
 
 pytest.importorskip("tvm")
+
+from planish.backends.contract.prepare import prepare
+from planish.backends.tvm.kernels.channel_normalization import ChannelNormalization
+from planish.backends.tvm.kernels.repack import Repack
+from planish.backends.tvm.program.emit_graph import BlockedEmitter
+from planish.backends.tvm.program.lowering import lower_graph
+from planish.backends.tvm.spec.machine import MACHINES
 
 LAYER = "y = LayerNormalization <axis = {axis}, epsilon = 0.001> (x, s, b)"
 INSTANCE = "y = InstanceNormalization <epsilon = 0.001> (x, s, b)"
@@ -102,3 +109,61 @@ def test_no_shift_and_parameters_that_are_fed() -> None:
     found = planish.lower(graph_of(text), "tvm", threads=1)({"x": x, "s": s[0]})
     assert relative_error(normalized(x, (2, -1), s[0], 0), found["y"]) <= 1e-6
     assert relative_error(normalized(x, (2, -1), s[0], s[0]), found["z"]) <= 1e-6
+
+
+def images(channels: int, inside: str = ""):
+    """Return a network of a normalization over the channels of images, between convolutions."""
+    shapes = {
+        "w": (channels, 3, 3, 3),
+        "s": (channels,),
+        "b": (channels,),
+        "v": (8, channels, 3, 3),
+    }
+    weights = {
+        name: np.random.default_rng(i).standard_normal(shape).astype(np.float32)
+        for i, (name, shape) in enumerate(shapes.items())
+    }
+    body = f"""a = Conv <pads = [1, 1, 1, 1]> (x, w) t = Transpose <perm = [0, 2, 3, 1]> (a)
+               l = LayerNormalization <axis = -1, epsilon = 1e-6> (t, s, b) {inside}
+               u = Transpose <perm = [0, 3, 1, 2]> (l) y = Conv <pads = [1, 1, 1, 1]> (u, v)"""
+    outputs = "float[] z, " if inside else ""
+    return model_using(weights, body, "float[N, 3, 9, 7] x", outputs=outputs)
+
+
+def kernels_of(model, isa: str = "avx512") -> list[type]:
+    lowered = lower_graph(BlockedEmitter(prepare(planish.load(model)), MACHINES[isa]))
+    return [type(op) for op in lowered.kernels]
+
+
+@pytest.mark.parametrize("channels", [5, 16, 40])
+def test_channels_of_images_are_brought_to_mean_0_where_they_lie(channels) -> None:
+    model = images(channels)
+    assert kernels_of(model).count(ChannelNormalization) == 1
+    assert kernels_of(model).count(Repack) <= 1  # the result's
+    x = np.random.default_rng(1).standard_normal((2, 3, 9, 7)).astype(np.float32) + 3
+    found = planish.lower(planish.load(model), "tvm", threads=2)({"x": x})["y"]
+    assert relative_error(run_ort(model, {"x": x})["y"], found) <= 1e-6
+
+
+def test_channels_of_rows_too() -> None:
+    """Of three axes, to bring channels last and back is the same."""
+    normal = np.random.default_rng(0).standard_normal
+    shapes = {"w": (20, 3, 3), "s": (20,), "v": (8, 20, 1)}
+    weights = {name: normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    body = """a = Conv (x, w) t = Transpose <perm = [0, 2, 1]> (a) l = LayerNormalization (t, s)
+              u = Transpose <perm = [0, 2, 1]> (l) y = Conv (u, v)"""
+    model = model_using(weights, body, "float[N, 3, 9] x")
+    assert kernels_of(model).count(ChannelNormalization) == 1
+    x = normal((2, 3, 9)).astype(np.float32)
+    found = planish.lower(planish.load(model), "tvm")({"x": x})["y"]
+    assert relative_error(run_ort(model, {"x": x})["y"], found) <= 1e-6
+
+
+@pytest.mark.parametrize("inside", ["z = Relu (t)", "z = Abs (l)"])
+def test_channels_last_that_are_read_elsewhere_are_stored(inside) -> None:
+    model = images(20, inside)
+    assert ChannelNormalization not in kernels_of(model)
+    x = np.random.default_rng(1).standard_normal((2, 3, 9, 7)).astype(np.float32)
+    found, expected = planish.lower(planish.load(model), "tvm")({"x": x}), run_ort(model, {"x": x})
+    for name in "yz":
+        assert relative_error(expected[name], found[name]) <= 1e-6
