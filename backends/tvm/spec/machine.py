@@ -33,8 +33,9 @@ class CpuMachine:
 
     @property
     def architecture(self) -> str:
-        """The architecture, as `platform.machine()` has it."""
-        return "aarch64" if self.isa == "neon" else "x86_64"
+        """The architecture, as `platform.machine()` has it: of `triple`, or of the machine here."""
+        arm = self.triple.startswith("aarch64") or (not self.triple and is_arm())
+        return "aarch64" if self.isa == "neon" and arm else "x86_64"
 
     def llvm(self, threads: int) -> dict[str, Any]:
         """Return TVM's description of the target."""
