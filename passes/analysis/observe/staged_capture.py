@@ -102,9 +102,16 @@ class StagedCapture:
         self._go_on_from({}, self._made)
 
     def stage(
-        self, names: Sequence[str], progress: Callable[[float], None] = lambda fraction: None
+        self,
+        names: Sequence[str],
+        progress: Callable[[float], None] = lambda fraction: None,
+        *,
+        beyond: Sequence[str] = (),
     ) -> Generator[Arrays]:
         """Yield the tensors called `names`, feed by feed; then remember how far this came.
+
+        With them come those called `beyond`, whose nodes have not run for what follows: they may
+        still change.
 
         Raises FeedError naming tensor and sample where one holds NaN or infinity.
         """
@@ -115,7 +122,8 @@ class StagedCapture:
         live = self._read_later(so_far)
         stay = self._staying(live)
         later = _LiveTensors(live - stay.keys())
-        needed = self._kept.keys() & (later.names.union(names, *map(names_read, nodes)))
+        every = backward_slice(self._graph, [*names, *beyond], self._kept.keys())
+        needed = self._kept.keys() & (later.names.union(names, *map(names_read, every)))
         run: Reference | None = None
         sample = -1
         try:
@@ -123,13 +131,15 @@ class StagedCapture:
                 known = {name: self._kept[name].read(sample, name) for name in sorted(needed)}
                 if not self._kept:
                     check_finite(feed, sample)
-                if run is None and made:
+                if run is None and every:
                     wanted = sorted((live | {*names}) & made)
-                    run = _part(self._graph, nodes, known, wanted, optimized=self._optimized)
+                    run = _part(
+                        self._graph, every, known, [*wanted, *beyond], optimized=self._optimized
+                    )
                 given = dict(feed) | known
                 arrays = held | given | (run(given) if run else {})
-                found = {name: arrays[name] for name in names}
-                check_finite(found, sample)
+                found = {name: arrays[name] for name in (*names, *beyond)}
+                check_finite({name: found[name] for name in names}, sample)
                 yield found
                 if len(later.layout) == sample:
                     self._keep(later, arrays, {*stay.values()})

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,8 @@ class NetworkJudge:
         error: list[Array] = []
         for number, sample in enumerate(itertools.islice(self._samples(), MOST_SAMPLES)):
             wanted = floats(sample)
-            found = (network({**sample, **each[number % FOLDS]}) for each in grids)
+            tried = [each[number % FOLDS] for each in grids]
+            found = _with_each(tried, network, sample)
             names = [name for name, array in wanted.items() if dtypes.is_float(array.dtype)]
             signal.append(np.array([_power(wanted[n]) for n in names]))
             error.append(np.array([[_distance(wanted[n], y[n]) for n in names] for y in found]))
@@ -206,6 +207,23 @@ class _LogNoise:
         error = more.std(axis=1, ddof=1) / np.sqrt(more.shape[1]) if folds.sum() > 1 else np.inf
         alike = more.mean(axis=1) <= np.minimum(_ALIKE * error, _MOST_ALIKE)
         return int(np.flatnonzero(alike)[-1])
+
+
+def _with_each(
+    grids: Sequence[Feed], network: Callable[[Feed], Feed], sample: Feed
+) -> Iterator[Feed]:
+    """Yield what `network` gives for `sample` with each of `grids`; the same ones run once."""
+    known: list[tuple[Feed, Feed]] = []
+    for grid in grids:
+        found = next((out for one, out in known if _are_same(one, grid)), None)
+        if found is None:
+            found = network({**sample, **grid})
+            known.append((grid, found))
+        yield found
+
+
+def _are_same(a: Feed, b: Feed) -> bool:
+    return all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def _power(values: Array) -> float:

@@ -23,15 +23,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
-from ....ir.graph.backward_slice import backward_slice
-from ....ir.graph.clone import clone
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.linear.operators import bias_of
 from ....ir.ops.quantization.nodes import dequantizer
 from ....ir.ops.quantization.pairs import channel_scale
 from ....ir.ops.traits.groups import LAYERS
-from ....ir.run.reference import Reference
 from ...analysis.observe.capture import Arrays, stream_tensors
 from ...analysis.observe.staged_capture import StagedCapture
 from ...engine.context import Context, Feeds
@@ -91,7 +88,7 @@ def shift_biases(
     with StagedCapture(graph, few, optimized=False) as actual, context.editing() as edit:
         view = context.view()
         for number, layer in enumerate(layers):
-            means = _means(_results(graph, layer.node, actual))
+            means = _means(_results(layer.node, actual))
             goal = wanted[layer.float_result].over(_result_scale(layer.node, view))
             error = goal.minus(means[layer.node.outputs[0].name])
             bias = _shifted(layer, error, view)
@@ -117,24 +114,12 @@ def set_biases(
                 _write(layer, biases[layer.float_result], edit)
 
 
-def _results(graph: gs.Graph, layer: gs.Node, actual: StagedCapture) -> Iterator[Arrays]:
+def _results(layer: gs.Node, actual: StagedCapture) -> Iterator[Arrays]:
     """Yield what `layer` gives, feed by feed; what it reads counts as run, and it does not yet."""
-    source, result = layer.inputs[0].name, layer.outputs[0].name
-    run: Reference | None = None
-    with closing(actual.stage([source])) as found:
+    result = layer.outputs[0].name
+    with closing(actual.stage([layer.inputs[0].name], beyond=[result])) as found:
         for arrays in found:
-            if run is None:
-                run = _alone(graph, source, result, arrays[source])
-            yield run(arrays)
-
-
-def _alone(graph: gs.Graph, source: str, result: str, like: Array) -> Reference:
-    """Return the nodes that make `result` of `source`, an array like `like`, ready to run."""
-    copy = clone(graph, backward_slice(graph, [result], {source}))
-    copy.inputs = [next(t for n in copy.nodes for t in n.inputs if t.name == source)]
-    copy.inputs[0].dtype, copy.inputs[0].shape = like.dtype, None
-    copy.outputs = [next(t for n in copy.nodes for t in n.outputs if t.name == result)]
-    return Reference(copy)
+            yield {result: arrays[result]}
 
 
 def _layers(

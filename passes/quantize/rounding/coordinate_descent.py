@@ -64,16 +64,20 @@ class NearestPlane:
         wanted = np.repeat(self._wanted, many, axis=2)
         values = np.empty_like(wanted)
         error = np.zeros(step.shape, np.float64)
+        pivots, rest = self._pivots[..., None], np.empty_like(step)
         for stop in range(wanted.shape[1], 0, -_BLOCK):
             start = max(0, stop - _BLOCK)
             aims = wanted[:, start:stop]
             aims -= upper[:, start:stop, stop:] @ values[:, stop:]
             for k in range(stop - start - 1, -1, -1):
-                aim = aims[:, k]
-                value = np.clip(np.rint(aim / step), -qmax, qmax) * step
-                values[:, start + k] = value
+                # Rows are short and many: calls and fresh arrays are what takes time here.
+                aim, value = aims[:, k], values[:, start + k]
+                np.rint(np.divide(aim, step, out=rest), out=rest)
+                np.minimum(np.maximum(rest, -qmax, out=rest), qmax, out=rest)
+                np.multiply(rest, step, out=value)
                 # Far misses of what hardly counts: their squares alone leave float32.
-                error += np.square((aim - value) * self._pivots[:, start + k, None])
+                np.multiply(np.subtract(aim, value, out=rest), pivots[:, start + k], out=rest)
+                error += np.square(rest, out=rest)
                 if k:
                     column = upper[:, start : start + k, start + k, None]
                     aims[:, :k] -= column * value[:, None]

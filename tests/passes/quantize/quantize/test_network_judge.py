@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from planish import Pipeline
+from planish.ir.run.reference import Reference
 from planish.passes.quantize.grids.formats import UINT8, IntegerFormat
 from planish.passes.quantize.grids.grid import grid_of_range
 from planish.passes.quantize.quantize.calibration.observers import Range
@@ -33,6 +34,28 @@ def network(outer=1.0):
     w[0, 0] = 1
     biases = {"b": normal(5, seed=2), "c": normal(4, seed=3)}
     return graph_of(TEXT, {"w": w, "v": v, **biases})
+
+
+def test_ranges_that_are_the_same_run_once(monkeypatch):
+    ranges = {"x": Range(-3.0, 3.0), "r": Range(0.0, 4.0), "y": Range(-4.0, 4.0)}
+    wider = {name: Range(2 * one.minimum, 2 * one.maximum) for name, one in ranges.items()}
+    choices = [HeldBackRanges(each, {}) for each in (ranges, wider, ranges, wider, ranges)]
+    fed = []
+    call = Reference.__call__
+
+    def count(run, feeds):
+        fed.append(len(feeds))
+        return call(run, feeds)
+
+    monkeypatch.setattr(Reference, "__call__", count)
+    x = normal(8, 6, seed=4)
+    judge = NetworkJudge(
+        graph=network(), chosen={"fc", "last"}, scheme=SCHEME, feeds=[{"x": row[None]} for row in x]
+    )
+    assert judge(choices) in range(len(choices))
+    pairs = [count for count in fed if count > 1]
+    assert len(fed) - len(pairs) == 8
+    assert len(pairs) == 2 * 8
 
 
 def samples(count, far=20.0):
