@@ -39,7 +39,7 @@ class Foresight:
     @classmethod
     def of(cls, points: Sequence[Point]) -> Foresight:
         """Return what `points` show, the latest first where they differ."""
-        planned = [point for point in points if point.plan is not None]
+        planned = _latest(points)
         slowness = 1.0
         if planned:
             ratios = [p.seconds / p.raw_seconds for p in planned[-3:] if p.raw_seconds]
@@ -56,6 +56,12 @@ class Foresight:
         if drop is None:
             return None
         return (drop / (1.0 if self.steepness is None else self.steepness)) ** 2
+
+
+def _latest(points: Sequence[Point]) -> list[Point]:
+    """Return the points with a plan, of each plan the one that has learned last."""
+    found = {point.plan: point for point in points if point.plan is not None}
+    return list(found.values())
 
 
 def _scales(points: Sequence[Point]) -> dict[str, float]:

@@ -34,6 +34,8 @@ _SPARE = 1.02
 # By that much a target is moved where the same choice comes out again.
 _STEP = 1.03
 _SAME = 5
+_CORRECTIONS = 3
+_RECOVERIES: tuple[Recovery, ...] = ("blocks", "both")
 # Points that are built for the front beside those that the budget takes.
 _FRONT = 6
 # A gap of the front below this factor in time is left.
@@ -119,15 +121,13 @@ class BudgetSearch:
         if goal is None:
             self._meet_accuracy()
             return
-        point = self._reach(goal)
-        if point is not None and not point.holds and point.plan is not None:
-            self._try(point.plan, "both")
+        self._reach(goal)
         # The honest front: between what is accurate enough and what is fast enough.
         while misses(self._best_point(), self._budget):
             holding = [p for p in self._points if p.holds]
             fastest = max((p.speedup for p in holding), default=1.0)
             middle = (fastest * goal) ** 0.5
-            if goal / fastest < _GAP or not self._has_time("blocks"):
+            if goal / fastest < _GAP or not self._has_time("none"):
                 return
             point = self._reach(middle)
             if point is None:
@@ -135,34 +135,47 @@ class BudgetSearch:
             if not point.holds:
                 goal = middle
 
-    def _reach(self, speedup: float) -> Point | None:
+    def _reach(self, speedup: float, *, learn: bool = False) -> Point | None:
         """Build the most accurate of what is `speedup` times as fast; None where nothing new is.
 
-        Where what was measured falls short, what is foretold is corrected, and it is built again.
+        Time does not depend on what weights have learned, so that is seen before: where it falls
+        short, what is foretold is corrected. Then it learns, if it lost too much or `learn` is set.
         """
         found, asked = None, speedup
-        for _ in range(3):
+        for _ in range(_CORRECTIONS):
             plan = self._solved(asked)
             for _ in range(_SAME):
-                if plan is None or (plan, self._recovery(plan)) not in self._tried:
+                if plan is None or (plan, "none") not in self._tried:
                     break
                 asked *= _STEP
                 plan = self._solved(asked)
-            point = None if plan is None else self._try(plan, self._recovery(plan))
-            if point is None:
-                return found
-            found = point
-            if point.speedup >= speedup:
-                return found
-        return found
+            point = None if plan is None else self._try(plan, "none")
+            found = found if point is None else point
+            if point is None or point.speedup >= speedup:
+                break
+        if found is None or found.plan is None:
+            return found
+        return self._recovered(found, found.plan, learn=learn)
+
+    def _recovered(self, point: Point, plan: SitePlan, *, learn: bool) -> Point:
+        """Return the point recovered as far as it takes to lose no more than allowed."""
+        if not plan.learns:
+            return point
+        for recovery in _RECOVERIES:
+            if point.holds and not (learn and recovery == "blocks"):
+                return point
+            better = self._try(plan, recovery)
+            point = point if better is None else better
+        return point
 
     def _meet_accuracy(self) -> None:
         """Build the fastest of what loses no more than allowed, as noise lets expect."""
         spare = 1.0
         for _ in range(_FRONT):
             point = self._fastest(spare)
-            if point is None:
+            if point is None or point.plan is None:
                 return
+            point = self._recovered(point, point.plan, learn=False)
             # The metric loses by the size of errors; noise is their square.
             spare *= 1.5 if point.holds else 0.5
 
@@ -176,8 +189,7 @@ class BudgetSearch:
         choice = costs.problem.solve(bounds, least="seconds")
         if choice is None:
             return None
-        plan = costs.plan(choice)
-        return self._try(plan, self._recovery(plan))
+        return self._try(costs.plan(choice), "none")
 
     def _fill(self) -> None:
         """Build points in the widest gaps of the front, while there is time."""
@@ -188,11 +200,8 @@ class BudgetSearch:
                 for fast, slow in itertools.pairwise(front)
             ]
             widest = max(gaps, default=(0.0, 0.0))
-            if widest[0] < _GAP**2 or self._reach(widest[1]) is None:
+            if widest[0] < _GAP**2 or self._reach(widest[1], learn=True) is None:
                 return
-
-    def _recovery(self, plan: SitePlan) -> Recovery:
-        return "blocks" if plan.learns else "none"
 
     def _solved(self, speedup: float) -> SitePlan | None:
         """Return the most accurate plan that is so many times as fast, as far as is foretold."""
