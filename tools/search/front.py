@@ -76,7 +76,7 @@ def front_of(points: Sequence[Point]) -> list[Point]:
 def misses(point: Point, budget: Budget) -> dict[str, str]:
     """Return which bounds `point` is outside of, with what it has and what was asked."""
     found = {}
-    if not point.holds:
+    if budget.max_drop is not None and not point.holds:
         found["max-drop"] = (
             f"{100 * point.drop:.2g} % lost, {100 * (budget.max_drop or 0):g} % asked"
         )
@@ -88,13 +88,16 @@ def misses(point: Point, budget: Budget) -> dict[str, str]:
 
 
 def best_of(points: Sequence[Point], budget: Budget) -> Point:
-    """Return the point to take: within the bounds the fastest.
+    """Return the point to take: within the bounds the fastest, or the most accurate.
 
-    Where none is within all, the one that is outside of fewest, accuracy before size before speed.
+    The latter where accuracy has no bound. Where none is within all, the one that is outside of
+    fewest, accuracy before size before speed.
     """
 
     def rank(point: Point) -> tuple[bool, bool, bool, float]:
         out = misses(point, budget)
-        return "max-drop" in out, "size" in out, "speedup" in out, point.seconds
+        by_noise = budget.max_drop is None and "speedup" not in out
+        best = float(point.accuracy["noise"]) if by_noise else point.seconds
+        return "max-drop" in out, "size" in out, "speedup" in out, best
 
     return min(points, key=rank)

@@ -169,13 +169,18 @@ class BudgetSearch:
         return point
 
     def _meet_accuracy(self) -> None:
-        """Build the fastest of what loses no more than allowed, as noise lets expect."""
+        """Build the fastest of what loses no more than allowed, as noise lets expect.
+
+        Where nothing bounds that, what loses least within the size.
+        """
         spare = 1.0
         for _ in range(_FRONT):
             point = self._fastest(spare)
             if point is None or point.plan is None:
                 return
-            point = self._recovered(point, point.plan, learn=False)
+            point = self._recovered(point, point.plan, learn=self._budget.max_drop is None)
+            if self._budget.max_drop is None:
+                return
             # The metric loses by the size of errors; noise is their square.
             spare *= 1.5 if point.holds else 0.5
 
@@ -186,7 +191,10 @@ class BudgetSearch:
         bounds = {} if noise is None else {"error": noise * spare}
         if self._budget.size is not None:
             bounds["bytes"] = float(self._budget.size)
-        choice = costs.problem.solve(bounds, least="seconds")
+        least = "error" if noise is None else "seconds"
+        choice = costs.problem.solve(bounds, least=least)
+        if choice is None and "bytes" in bounds:
+            choice = costs.problem.solve({}, least="bytes")
         if choice is None:
             return None
         return self._try(costs.plan(choice), "none")
