@@ -44,11 +44,13 @@ def make_session(
     `share`: large ones are read where they lie; else the runtime may copy them.
     """
     _refuse_left_out(graph)
-    if share and options.graph_optimization_level == _UNOPTIMIZED:
-        fed = _fed_session(graph, options, providers)
+    model, weights = to_proto(graph, leave_out=_by_reference)
+    may_feed = share and options.graph_optimization_level == _UNOPTIMIZED
+    if may_feed and sum(map(stored_bytes, weights)) >= _FED:
+        fed = _fed_session(model, weights, options, providers)
         if fed is not None:
             return fed
-    model, weights = to_proto(graph, leave_out=_by_reference)
+        model, weights = to_proto(graph, leave_out=_by_reference)
     values = {c.name: ort.OrtValue.ortvalue_from_numpy(dense_values(c)) for c in weights}
     if values:
         options.add_external_initializers(list(values), list(values.values()))
@@ -68,14 +70,16 @@ def make_session(
 
 
 def _fed_session(
-    graph: gs.Graph, options: ort.SessionOptions, providers: list[str]
+    model: onnx.ModelProto,
+    weights: Sequence[gs.Constant],
+    options: ort.SessionOptions,
+    providers: list[str],
 ) -> ort.InferenceSession | None:
-    """Return a session whose large weights are inputs, which `run_session` feeds.
+    """Return a session of `model` whose `weights` are inputs, which `run_session` feeds.
 
-    None where they are few, or one has to be constant to its kernel.
+    None where one has to be constant to its kernel. `model` is changed.
     """
-    model, weights = to_proto(graph, leave_out=_by_reference)
-    if sum(map(stored_bytes, weights)) < _FED or model.ByteSize() > PROTOBUF_LIMIT:
+    if model.ByteSize() > PROTOBUF_LIMIT:
         return None
     values = {c.name: dense_values(c) for c in weights}
     small = [t for t in model.graph.initializer if t.name not in values]

@@ -210,7 +210,7 @@ class Judge:
         evaluator means something else by an operator.
         """
         first = self._wide
-        wide = None if first is None else run_in_float64(graph, self._feeds)
+        wide = None if first is None else run_in_float64(graph, self._feeds, is_small=True)
         if first is None or wide is None:
             return None
         if (
