@@ -11,7 +11,8 @@ import typer
 from ..ir.core.atomic import require_writable
 from ..tools.diff.diff import diff as diff_models
 from ..tools.diff.model_explorer import SIDES, node_data
-from ..tools.report.build import GivenModel, Measuring, two_models
+from ..tools.report.build import GivenModel, two_models
+from ..tools.report.figures import Measuring
 from ..tools.report.write import write_json
 from .exit_codes import DIFFERENCE
 from .files import model_file, size_on_disk

@@ -19,7 +19,8 @@ from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO
 from ..ir.run.extra_feeds import FeedsWithout
-from ..tools.report.build import GivenModel, Measuring, int8_report
+from ..tools.report.build import GivenModel, int8_report
+from ..tools.report.figures import Measuring
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import load, model_file
 from .given import given_model

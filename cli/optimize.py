@@ -187,7 +187,8 @@ def _report(
     target: str,
 ) -> None:
     """Write the report of one model."""
-    from ..tools.report.build import GivenModel, Measuring, run_report  # few runs ask for one
+    from ..tools.report.build import GivenModel, run_report  # few runs ask for one
+    from ..tools.report.figures import Measuring
 
     before = GivenModel(graph=graph, file=str(run.model), bytes=run.bytes_before)
     written = run.model if run.output is None else run.output

@@ -11,12 +11,12 @@ import typer
 from ..ir.core.errors import LoadError
 from ..tools.report.build import (
     GivenModel,
-    Measuring,
     model_report,
     run_report,
     search_report,
 )
 from ..tools.report.document import SCHEMA, ReportDocument
+from ..tools.report.figures import Measuring
 from ..tools.report.front import SEARCHED
 from ..tools.report.read import read_report
 from .completion import complete_backend
@@ -117,7 +117,9 @@ def _of_result(
     graph = given_model(output, tell=lambda line: None)
     after = GivenModel(graph=graph, file=str(output), bytes=size_on_disk(output))
     if run.get("format") == SEARCHED:
-        return search_report(before, after, run, made=how_made(), feeds=data, measuring=options)
+        return search_report(
+            before, after, run, made=how_made(), feeds=data, labels=labels, measuring=options
+        )
     return run_report(
         before, after, run, made=how_made(), feeds=data, labels=labels, measuring=options
     )

@@ -19,8 +19,8 @@ from .show.console import err
 from .show.progress import progress_bar
 
 if TYPE_CHECKING:  # most commands that may write a report write none
-    from ..tools.report.build import Measuring
     from ..tools.report.document import ReportDocument
+    from ..tools.report.figures import Measuring
 
 ReportOption = Annotated[
     Path | None,

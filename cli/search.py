@@ -22,7 +22,8 @@ from ..ir.core.share import share
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO, MetricOptions
 from ..passes.engine.context import Feeds
-from ..tools.report.build import GivenModel, Measuring, search_report
+from ..tools.report.build import GivenModel, search_report
+from ..tools.report.figures import Measuring
 from ..tools.search.document import document, write_document
 from ..tools.search.front import misses
 from ..tools.search.replay import digests_of, read_document
@@ -222,5 +223,13 @@ def _report(
     runtime = request.runtime
     timed = Measuring(backends=(runtime.backend,), target=runtime.target, threads=runtime.threads)
     with measuring(timed) as options:
-        made = search_report(one, two, found, made=how_made(), feeds=data, measuring=options)
+        made = search_report(
+            one,
+            two,
+            found,
+            made=how_made(),
+            feeds=data,
+            labels=request.metric.labels,
+            measuring=options,
+        )
     write_told(made, path, tell)

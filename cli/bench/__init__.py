@@ -11,7 +11,7 @@ import typer
 from ...backends.contract.registry import USUAL, written_by
 from ...backends.timing.loadgen import Scenario
 from ...backends.timing.other_load import OtherLoad
-from ...tools.report.build import Measuring
+from ...tools.report.figures import Measuring
 from ..completion import complete_backend
 from ..feeds import NO_FEEDS, FeedOptions, takes_feeds
 from ..given import given_model

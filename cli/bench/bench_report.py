@@ -7,7 +7,8 @@ from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
-from ...tools.report.build import GivenModel, Measuring, model_report, two_models
+from ...tools.report.build import GivenModel, model_report, two_models
+from ...tools.report.figures import Measuring
 from ..files import size_on_disk
 from ..reporting import how_made, measuring, write_told
 from ..show.console import tell

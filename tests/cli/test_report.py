@@ -7,18 +7,18 @@ import onnx
 import pytest
 
 from planish.passes.analysis.roofline import Machine
-from planish.tools.report import build
+from planish.tools.report import figures
 from planish.tools.search.document import FORMAT
 from planish.tools.search.front import Point, Stage
 
-from tests.cli.common import assert_refused
+from tests.cli.common import X, assert_refused
 from tests.helpers import model_of, run_ort
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
     """Give the figures of the machine, which would be measured for a second."""
-    monkeypatch.setattr(build, "measure_machine", lambda threads: Machine(1e11, 1e10))
+    monkeypatch.setattr(figures, "measure_machine", lambda threads: Machine(1e11, 1e10))
 
 
 def test_optimize_writes_a_report_beside_the_model(call, model, out):
@@ -115,10 +115,12 @@ def test_a_search_has_its_front(call, model, out, tmp_path):
         "best": 1,
     }
     (tmp_path / "front.json").write_text(json.dumps(found))
-    code, shown, _ = call("report", tmp_path / "front.json", "--json", "--no-times")
+    np.savez(tmp_path / "f.npz", x=X)
+    line = ("report", tmp_path / "front.json", "--json", "--no-times", "--feeds")
+    code, shown, _ = call(*line, tmp_path / "f.npz")
     assert code == 0
     report = json.loads(shown)
-    assert report["kind"] == "search"
+    assert (report["kind"], report["unknown"]) == ("search", [])
     first, second = report["front"]["points"]
     assert (first["pipeline"], first["chosen"]) == ("int8{per-channel=true}", True)
     assert (second["label"], second["chosen"]) == ("2: 2.50 times as fast", False)

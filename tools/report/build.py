@@ -2,56 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...backends.onnxruntime.explain.report import Int8Report
-from ...ir.core.counted import counted
-from ...ir.run.feeds import random_feeds
-from ...passes.analysis.roofline import Machine, measure_machine
+from ...ir.run.compare import compare
 from ..diff.diff import diff
 from ..diff.model_diff import ModelDiff
 from ..diff.wiring import Wiring
 from .agreement import agreement_of
-from .document import (
-    AgreementEntry,
-    GraphEntry,
-    GroupEntry,
-    LatencyEntry,
-    MeasureEntry,
-    ReportDocument,
-)
+from .document import AgreementEntry, GroupEntry, ReportDocument
+from .figures import Feeds, Figures, Measuring, measure_graphs, one_feed
 from .front import front_entry
 from .graph_entry import graph_entry
 from .int8 import int8_latencies, int8_measures, stayed_float
 from .links import declines_of, groups_after, groups_before, links_of
-from .measures import cost_measures, sqnr_measure, time_measure, try_to
+from .measures import sqnr_measure, try_to
 from .spelled_out import SpelledOut, spell_out
-
-Feeds = Iterable[Mapping[str, np.ndarray[Any, Any]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measuring:
-    """What a report measures: on which backends, how often, and whether it does at all.
-
-    `backends`: those whose layers are timed. `roofline`: whether shares of it are told; `machine`:
-    its figures, measured where None. `runs`: whether results of nodes are compared.
-    """
-
-    backends: tuple[str, ...] = ("onnxruntime",)
-    target: str = "cpu"
-    threads: int | None = None
-    rounds: int = 5
-    machine: Machine | None = None
-    roofline: bool = True
-    runs: bool = True
-    progress: Callable[[float, str], None] = lambda fraction, word: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +31,6 @@ class GivenModel:
     graph: gs.Graph
     file: str
     bytes: int | None = None
-
-
-@dataclass(kw_only=True)
-class _Measured:
-    measures: list[MeasureEntry] = field(default_factory=list)
-    latencies: list[LatencyEntry] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
 
 
 def run_report(
@@ -86,31 +49,36 @@ def run_report(
     written out, and shown as groups. `feeds` are those of the run, if any.
     """
     found = two_models(before, after, made=made, feeds=feeds, measuring=measuring, run=run)
-    agreement = None
-    if feeds is not None:
-        unknown: list[str] = list(found.unknown)
-        agreement = try_to(
-            "labels that changed",
-            unknown,
-            lambda: _agreement(before.graph, after.graph, run, feeds, labels),
-        )
-        found = replace(found, unknown=tuple(unknown))
-    return replace(found, kind="run", run=run, agreement=agreement)
+    found = replace(found, kind="run", run=run)
+    if feeds is None:
+        return found
+    return _with_agreement(found, before.graph, after.graph, run["outputs"], feeds, labels)
 
 
-def _agreement(
+def _with_agreement(
+    report: ReportDocument,
     before: gs.Graph,
     after: gs.Graph,
-    run: Mapping[str, Any],
+    outputs: Iterable[Mapping[str, Any]],
     feeds: Feeds,
-    labels: Sequence[str],
-) -> AgreementEntry | None:
-    ranked = (each for each in run["outputs"] if each["top1_agreement"] is not None)
-    output = next(ranked, None)
-    if output is None or output["class_axis"] is None:
-        return None
-    name, axis = output["name"], output["class_axis"]
-    return agreement_of(before, after, feeds, name, axis, left_out=labels)
+    labels: Sequence[str] = (),
+) -> ReportDocument:
+    """Return `report` with the samples of `feeds` whose label changed.
+
+    Of the first of `outputs`, as `compare` tells of them, that has classes along an axis.
+    """
+
+    def found() -> AgreementEntry | None:
+        ranked = (o for o in outputs if None not in (o["top1_agreement"], o["class_axis"]))
+        output = next(ranked, None)
+        if output is None:
+            return None
+        name, axis = output["name"], output["class_axis"]
+        return agreement_of(before, after, feeds, name, axis, left_out=labels)
+
+    unknown = list(report.unknown)
+    agreement = try_to("labels that changed", unknown, found)
+    return replace(report, agreement=agreement, unknown=tuple(unknown))
 
 
 def two_models(
@@ -138,10 +106,10 @@ def two_models(
     first = replace(first, groups=groups_before(links, made_of, _calls(source), first))
     entry = replace(entry, groups=groups_after(links, made_of, entry))
     graphs = (source.graph, spelled.graph)
-    measured = _Measured()
+    measured = Figures()
     if measuring is not None:
-        _measure(graphs, (first, entry), measuring, measured, feeds)
-        feed = _one(graphs[0], feeds, measured) if measuring.runs else None
+        measure_graphs(graphs, (first, entry), measuring, measured, feeds)
+        feed = one_feed(graphs[0], feeds, measured) if measuring.runs else None
         if feed is not None:
             sqnr = try_to(
                 "SQNR of nodes",
@@ -170,11 +138,23 @@ def search_report(
     *,
     made: dict[str, Any],
     feeds: Feeds | None = None,
+    labels: Sequence[str] = (),
     measuring: Measuring | None = None,
 ) -> ReportDocument:
     """Return the report of a search; `found` is the document that it wrote."""
     report = two_models(before, after, made=made, feeds=feeds, measuring=measuring)
-    return replace(report, kind="search", front=front_entry(found))
+    report = replace(report, kind="search", front=front_entry(found))
+    if feeds is None:
+        return report
+    unknown = list(report.unknown)
+    compared = try_to(
+        "how far outputs are apart",
+        unknown,
+        lambda: compare(before.graph, after.graph, feeds, labels=labels),
+    )
+    report = replace(report, unknown=tuple(unknown))
+    outputs = [] if compared is None else list(map(asdict, compared.outputs))
+    return _with_agreement(report, before.graph, after.graph, outputs, feeds, labels)
 
 
 def int8_report(
@@ -222,9 +202,9 @@ def model_report(
     entry = graph_entry(
         spelled.graph, role="model", file=model.file, size=model.bytes, groups=_calls(spelled)
     )
-    measured = _Measured()
+    measured = Figures()
     if measuring is not None:
-        _measure((spelled.graph,), (entry,), measuring, measured, feeds)
+        measure_graphs((spelled.graph,), (entry,), measuring, measured, feeds)
     return ReportDocument(
         title=model.file,
         kind="model",
@@ -238,62 +218,3 @@ def model_report(
 
 def _title(before: str, after: str) -> str:
     return before if after in ("", before) else f"{before} \u2192 {after}"
-
-
-def _measure(
-    graphs: Sequence[gs.Graph],
-    entries: Sequence[GraphEntry],
-    measuring: Measuring,
-    measured: _Measured,
-    feeds: Feeds | None,
-) -> None:
-    """Measure what each node costs and takes, as far as that can be done."""
-    steps = len(graphs) * (len(measuring.backends) + 1)
-    done = 0
-    machine = measuring.machine
-    if machine is None and measuring.roofline:
-        measuring.progress(0.0, "what the machine does at most")
-        machine = measure_machine(measuring.threads)
-    for place, (graph, entry) in enumerate(zip(graphs, entries, strict=True)):
-        costs = partial(cost_measures, graph, place, machine)
-        measured.measures += try_to(f"costs of {entry.file}", measured.unknown, costs) or []
-        done += 1
-        feed = _one(graph, feeds, measured) if measuring.backends else None
-        for backend in measuring.backends if feed is not None else ():
-            measuring.progress(done / steps, f"timing layers on {backend}")
-            assert feed is not None
-            time_it = partial(
-                time_measure,
-                graph,
-                entry,
-                place,
-                backend=backend,
-                target=measuring.target,
-                threads=measuring.threads,
-                feed=feed,
-                rounds=measuring.rounds,
-            )
-            times = try_to(f"times of {entry.file} on {backend}", measured.unknown, time_it)
-            if times is not None:
-                measured.measures.append(times[0])
-                measured.latencies.append(times[1])
-            done += 1
-
-
-def _one(
-    graph: gs.Graph, feeds: Feeds | None, measured: _Measured
-) -> Mapping[str, np.ndarray[Any, Any]] | None:
-    """Return the first feed with the inputs of `graph`, or a random one."""
-    names = {tensor.name for tensor in graph.inputs}
-    if feeds is not None:
-        given = next(iter(feeds), None)
-        if given is not None and names <= given.keys():
-            return {name: given[name] for name in given if name in names}
-    drawn = try_to("a random feed", measured.unknown, lambda: random_feeds(graph))
-    return drawn[0] if drawn else None
-
-
-def summary_line(report: ReportDocument, size: int) -> str:
-    """Say in one line what was written."""
-    nodes = counted(sum(len(graph.nodes) for graph in report.graphs), "node")
-    return f"report of {nodes}, {size / 1e6:.1f} MB"

@@ -22,7 +22,18 @@ from .overview import (
 if TYPE_CHECKING:
     import jinja2
 
-_SCRIPTS = ("data", "layout", "colour", "graph_view", "details", "layers", "front", "page")
+_SCRIPTS = (
+    "data",
+    "layout",
+    "colour",
+    "scene",
+    "minimap",
+    "graph_view",
+    "details",
+    "layers",
+    "front",
+    "page",
+)
 _VENDORED = ("d3", "dagre")
 _KINDS = {
     "run": "what a pipeline made of it",

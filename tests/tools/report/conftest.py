@@ -11,7 +11,8 @@ import pytest
 import planish
 from planish.cli.show.run_json import run_json
 from planish.passes.analysis.roofline import Machine
-from planish.tools.report.build import GivenModel, Measuring, run_report
+from planish.tools.report.build import GivenModel, run_report
+from planish.tools.report.figures import Measuring
 from planish.tools.report.page import page
 
 from tests.helpers import model_of

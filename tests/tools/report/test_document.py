@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -153,6 +154,6 @@ def test_what_cannot_be_measured_is_told():
     report = model_report(
         GivenModel(graph=planish.load(model_of(text)), file="m"),
         made=MADE,
-        measuring=MEASURING.__class__(backends=("nonesuch",), machine=MEASURING.machine),
+        measuring=replace(MEASURING, backends=("nonesuch",)),
     )
     assert any("times of m on nonesuch: unknown backend" in line for line in report.unknown)
