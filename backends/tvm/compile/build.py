@@ -49,9 +49,12 @@ def build(
             # Few kernels are compiled sooner than linked; code for others may have no linker here.
             many = len(module.functions) > _FEW and has_linker(machine.architecture)
             module = merge_calls(module, machine, threads, apart=apart if many else None)
+        # What is left then calls kernels and does no work: one long function, for which LLVM would
+        # take longer than for all kernels.
+        calling = tvm.target.Target({**machine.llvm(threads), "opt-level": 0})
         library = tvm.compile(
             module,
-            target=target,
+            target=calling if parts else target,
             relax_pipeline=relax_pipeline(),
             tir_pipeline=register_pipeline(),
         )
