@@ -1,0 +1,1 @@
+"""Scripts of others, as their packages ship them; README.md says which."""
