@@ -9,8 +9,11 @@ FILES := ir/ops/linear/kernel.py
 COUNT := 4000
 SEED := 0
 KIND :=
+SECONDS := 3600
+JOBS := 2
+FUZZED := layout arithmetic convnet plain mixed grammar int8 tvm
 
-.PHONY: demo test test-slow test-hosts sweep coverage mutants bench docs lint format install clean
+.PHONY: demo test test-slow test-hosts sweep fuzz coverage mutants bench docs lint format install clean
 
 install: $(STAMP)
 
@@ -37,6 +40,13 @@ test-hosts: $(STAMP)
 # `exact` on random graphs of each kind: make sweep COUNT=500 SEED=20000; TVM: KIND=tvm
 sweep: $(STAMP)
 	OMP_NUM_THREADS=1 $(RUN) -m tests.sweep --count $(COUNT) --seed $(SEED) $(KIND:%=--kind %)
+
+# All subjects of the sweep for a time, in turns, and files with other bytes; it goes on where it stood:
+# make fuzz SECONDS=28800 JOBS=8
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 $(RUN) -m tests.sweep --seconds $(SECONDS) --jobs $(JOBS) --state fuzz.json \
+		--out fuzz-faults $(patsubst %,--kind %,$(FUZZED))
+	OMP_NUM_THREADS=1 $(RUN) -m tests.sweep.mutated --count 1000 --seed $(SEED) --out fuzz-faults
 
 # In htmlcov/ and, in short, here. Tests are twice as slow.
 coverage: $(STAMP)

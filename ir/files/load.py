@@ -15,6 +15,7 @@ from ..core.kind import kind_of
 from ..graph.freeze import freeze_initializers
 from ..graph.signatures import check_signatures
 from ..graph.wellformed import check
+from ..graph.written_out import require_few_nodes
 from ..proto.from_proto import from_proto
 from ..proto.left_out import DataBeside
 from ..proto.tensor_data import TensorData
@@ -120,6 +121,7 @@ def import_model(model: onnx.ModelProto, data: TensorData, where: str) -> gs.Gra
             graph = from_proto(model, data)
             check(graph, sort=True)
             check_signatures(graph)
+            require_few_nodes(graph)
     except PlanishError as error:
         raise LoadError(f"{where}: {error}") from error
     except Exception as error:  # a corrupt file can break the reading of any field

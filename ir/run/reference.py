@@ -19,6 +19,8 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 # As many on every machine: how kernels share a sum out among threads shows in its last digits.
 _THREADS = 4
+# That a Loop may take: in a run, and in what is computed to become a constant.
+_MOST_SECONDS, _MOST_SECONDS_FOLDED = 300.0, 20.0
 
 
 class Reference:
@@ -40,9 +42,12 @@ class Reference:
         self._outputs = {name: types[name] for name in ordinary}
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
-        """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
+        """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError.
+
+        The latter also where a Loop does not end within 300 seconds.
+        """
         check_feeds(feeds, self._graph)
-        return run_session(self._session, self._outputs, feeds)
+        return run_session(self._session, self._outputs, feeds, _MOST_SECONDS)
 
 
 def evaluate(
@@ -60,7 +65,7 @@ def evaluate(
     part.outputs = [gs.Variable(t.name, t.dtype, None) for t in wanted]
     part.functions = list(graph.functions)
     session = _session(part, threads=1)
-    found = run_session(session, output_types(session), {})
+    found = run_session(session, output_types(session), {}, _MOST_SECONDS_FOLDED)
     sparse = [name for name, values in found.items() if not isinstance(values, np.ndarray)]
     if sparse:
         raise ExecutionError(f"tensor '{sparse[0]}' is sparse")

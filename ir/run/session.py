@@ -20,6 +20,7 @@ from ..graph.uses import scopes
 from ..ops.traits.schemas import schema_of
 from ..proto.to_proto import to_proto
 from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes, value_info
+from .ending import ending_after, has_loops
 from .open_session import open_session
 
 _VARIADIC = onnx.defs.OpSchema.FormalParameterOption.Variadic
@@ -66,6 +67,7 @@ def make_session(
     except Exception as error:  # the binding raises one class per status code
         raise ExecutionError(f"ONNX Runtime refuses the graph: {reason(error)}") from error
     session.shared_weights = values  # the runtime has their addresses only
+    session.has_loops = has_loops(graph)
     return session
 
 
@@ -92,6 +94,7 @@ def _fed_session(
     except Exception:  # the binding raises one class per status code; said of the usual session
         return None
     session.fed_weights = values
+    session.has_loops = has_loops(graph)
     return session
 
 
@@ -136,25 +139,34 @@ def run_session(
     session: ort.InferenceSession,
     outputs: Mapping[str, str],
     feeds: Mapping[str, np.ndarray[Any, Any]],
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """Run `session` once and return `outputs` (names with types, as `output_types` gives them).
 
     Element types that numpy lacks (bfloat16, float8) go in and come out as those of ml_dtypes.
-    Raises ExecutionError with the runtime's reason.
+    `seconds`: how long it may take where the graph has a Loop. Raises ExecutionError with the
+    runtime's reason.
     """
     names = list(outputs)
     feeds = {**getattr(session, "fed_weights", {}), **feeds}
-    try:
-        if not any(array.dtype.name in _VIEWED for array in feeds.values()) and not any(
-            kind in _RUNTIME_NAMES for kind in outputs.values()
-        ):
-            found = session.run(names, feeds)  # all outputs, where no name is given
-            return dict(zip(names, found, strict=bool(names)))
-        values = {name: _to_runtime(array) for name, array in feeds.items()}
-        results = session.run_with_ort_values(names, values)
-        return {name: _from_runtime(value) for name, value in zip(names, results, strict=True)}
-    except Exception as error:  # the binding raises one class per status code
-        raise ExecutionError(f"ONNX Runtime failed while running: {reason(error)}") from error
+    with ending_after(seconds if getattr(session, "has_loops", False) else None) as options:
+        try:
+            if not any(array.dtype.name in _VIEWED for array in feeds.values()) and not any(
+                kind in _RUNTIME_NAMES for kind in outputs.values()
+            ):
+                # All outputs, where no name is given.
+                found = session.run(names, feeds, options)
+                return dict(zip(names, found, strict=bool(names)))
+            values = {name: _to_runtime(array) for name, array in feeds.items()}
+            results = session.run_with_ort_values(names, values, options)
+            return {name: _from_runtime(value) for name, value in zip(names, results, strict=True)}
+        except Exception as error:  # the binding raises one class per status code
+            if options is not None and options.terminate:
+                raise ExecutionError(
+                    f"a Loop did not end within {seconds:g} seconds; give feeds for which it has "
+                    "fewer trips"
+                ) from error
+            raise ExecutionError(f"ONNX Runtime failed while running: {reason(error)}") from error
 
 
 def _to_runtime(array: np.ndarray[Any, Any]) -> ort.OrtValue:
