@@ -67,6 +67,7 @@ bench: $(STAMP)
 	$(RUN) -m benchmarks.calibration_memory
 	$(RUN) -m benchmarks.decompositions
 	$(RUN) -m benchmarks.backends
+	$(RUN) -m benchmarks.reduce
 	$(RUN) -m benchmarks.race
 
 docs: $(STAMP)

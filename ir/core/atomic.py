@@ -6,11 +6,21 @@ import contextlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from .errors import SaveError
+
+try:
+    import fcntl
+except ImportError:  # not on this system: what a killed process leaves stays
+    fcntl = None  # type: ignore[assignment]
+
+_PART = ".part"
+# Seconds in which a file that was just made is locked.
+_FRESH = 60.0
 
 
 def require_writable(path: Path) -> None:
@@ -85,11 +95,47 @@ def _require_file(path: Path) -> None:
 
 
 def _beside(path: Path) -> tuple[int, str]:
-    """Open a new file, hidden, in the folder of `path`."""
+    """Open a new file, hidden, in the folder of `path`, and remove those that killed writers left.
+
+    It is locked as long as it is open: what nobody holds has no writer any more.
+    """
+    prefix = f".{path.name[:50]}."
     try:
-        return tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=_PART, dir=path.parent)
     except OSError as error:
         raise _named(error, path) from error
+    _lock(handle)
+    _remove_abandoned(path.parent, prefix)
+    return handle, name
+
+
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    """Remove files of killed processes: as old as no file is that is not locked yet, and free."""
+    latest = time.time() - _FRESH
+    for name in os.listdir(folder):
+        if not (name.startswith(prefix) and name.endswith(_PART)):
+            continue
+        with contextlib.suppress(OSError):
+            path = folder / name
+            if path.stat().st_mtime > latest:
+                continue
+            handle = os.open(path, os.O_RDWR)
+            try:
+                if _lock(handle):
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file; say whether that could be done, and nobody else has."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another has, or the file system has no locks
+        return False
+    return True
 
 
 def _named(error: OSError, path: Path) -> OSError:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..core.counted import counted
+from ..core.errors import FeedError
 from ..core.variables import dense_values
+from .open_picture import open_picture
 from .picture_feeds import ImageFeeds
 
 Array = np.ndarray[Any, Any]
@@ -92,24 +95,18 @@ def _sizes(feeds: ImageFeeds) -> str:
 
 
 def _sizes_of(files: Iterable[Path]) -> Iterator[tuple[int, int]]:
-    from PIL import Image
-
     for file in files:
-        try:
-            with Image.open(file) as image:
-                yield image.height, image.width
-        except OSError:
-            continue  # which the loop that reads it names
+        size = None
+        with contextlib.suppress(FeedError), open_picture(file) as image:  # who reads it names it
+            size = image.height, image.width
+        if size is not None:
+            yield size
 
 
 def _has_alpha(file: Path) -> bool:
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-    except OSError:
-        return False
+    with contextlib.suppress(FeedError), open_picture(file) as image:
+        return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    return False
 
 
 def _text(seen: SeenValues) -> str:

@@ -15,6 +15,7 @@ from ..core.counted import counted
 from ..core.errors import FeedError, in_words
 from ..core.shown import Shown, Summary
 from .feeds import Feed, is_size
+from .open_picture import open_picture
 from .preprocessing import Preprocessing
 
 Array = np.ndarray[Any, Any]
@@ -65,15 +66,10 @@ class ImageFeeds(Shown):
             yield {self.input.name: stacked.astype(self.input.dtype)}
 
     def _read(self, file: Path) -> Array:
-        from PIL import Image
-
         steps = self.preprocessing
         mode = "RGB" if steps.function is not None else _MODES[self.input.channels]
-        try:
-            with Image.open(file) as image:
-                picture = image.convert(mode)
-        except OSError as error:
-            raise FeedError(f"'{file}' cannot be read as an image: {error}") from error
+        with open_picture(file) as image:
+            picture = image.convert(mode)
         if steps.function is not None:
             return self._by_function(file, np.asarray(picture))
         pixels = np.asarray(steps.resized(picture, self.input.size))

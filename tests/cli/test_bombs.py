@@ -9,6 +9,7 @@ import pytest
 import planish
 from planish.ir.run import reference
 from planish.tools.reduce.apart import Limits, run_apart
+
 from tests.sweep.bombs import BOMBS
 
 SLOW = {"Tile", "Expand", "Pad", "Resize", "OneHot", "a size that overflows", "a negative size"}

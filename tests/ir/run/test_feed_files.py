@@ -1,7 +1,9 @@
 """Feeds from files: read in pieces, any number of times, broken files named."""
 
+import struct
 import tracemalloc
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 
 import planish
 from planish.ir.core.errors import FeedError
+from planish.ir.run import describe_feeds
 
 from tests.helpers import graph_of
 
@@ -197,3 +200,24 @@ def test_images_are_read_as_they_are_used(tmp_path):
     assert len(next(loop)["x"]) == 2
     with pytest.raises(FeedError, match=r"3\.png' cannot be read as an image"):
         next(loop)
+
+
+def _png(width: int, height: int) -> bytes:
+    """Return a picture of zeros, of which there are no more pixels than of one row."""
+    parts = [b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)]
+    parts += [b"IDAT" + zlib.compress(bytes(width + 1)), b"IEND"]
+    chunks = [struct.pack(">I", len(p) - 4) + p + struct.pack(">I", zlib.crc32(p)) for p in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [_png(30_000, 30_000), _png(50, 50)[:40], b"\x89PNG\r\n\x1a\n" + bytes(50), b"GIF89a"],
+    ids=["unfolds", "cut", "zeros", "begin"],
+)
+def test_a_picture_that_cannot_be_read_is_named(data, tmp_path):
+    (tmp_path / "a.png").write_bytes(data)
+    feeds = planish.load_feeds(tmp_path, graph_of(ONE))
+    assert list(describe_feeds._sizes_of(feeds.files)) in ([], [(50, 50)])
+    with pytest.raises(FeedError, match=r"a\.png' cannot be read as an image"):
+        next(iter(feeds))
