@@ -50,6 +50,7 @@ def make_session(
     if may_feed and sum(map(stored_bytes, weights)) >= _FED:
         fed = _fed_session(model, weights, options, providers)
         if fed is not None:
+            fed.has_loops = has_loops(graph)
             return fed
         model, weights = to_proto(graph, leave_out=_by_reference)
     values = {c.name: ort.OrtValue.ortvalue_from_numpy(dense_values(c)) for c in weights}
@@ -94,7 +95,6 @@ def _fed_session(
     except Exception:  # the binding raises one class per status code; said of the usual session
         return None
     session.fed_weights = values
-    session.has_loops = has_loops(graph)
     return session
 
 
