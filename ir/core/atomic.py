@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +13,6 @@ from pathlib import Path
 from typing import IO
 
 from .errors import SaveError
-
-try:
-    import fcntl
-except ImportError:  # not on this system: what a killed process leaves stays
-    fcntl = None  # type: ignore[assignment]
 
 _PART = ".part"
 # Seconds in which a file that was just made is locked.
@@ -129,8 +125,10 @@ def _remove_abandoned(folder: Path, prefix: str) -> None:
 
 def _lock(handle: int) -> bool:
     """Lock an open file; say whether that could be done, and nobody else has."""
-    if fcntl is None:
+    if sys.platform == "win32":  # what a killed process leaves stays there
         return False
+    import fcntl
+
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # another has, or the file system has no locks
