@@ -9,7 +9,7 @@ from pathlib import Path
 from ..tasks.journal import TaskJournal
 from ..tasks.task import Task
 from ..trials.build import MODEL, build_task
-from ..trials.clock import measure_task
+from ..trials.clock import Runtime, measure_task
 from ..trials.judge import judge_task
 from .front import Point, Stage
 from .request import Request
@@ -21,9 +21,15 @@ CALIBRATION = 64
 
 
 class PointBuilder:
-    """Makes points of pipelines, through `journal`; `failed`: stages that did not run, and why."""
+    """Makes points of pipelines, through `journal`; `failed`: stages that did not run, and why.
 
-    def __init__(self, journal: TaskJournal, given: Given, request: Request) -> None:
+    `baseline`: what the model that was given runs on; by default what the points do.
+    """
+
+    def __init__(
+        self, journal: TaskJournal, given: Given, request: Request, baseline: Runtime | None = None
+    ) -> None:
+        self._baseline = request.runtime if baseline is None else baseline
         self._journal = journal
         self._given = given
         self._request = request
@@ -87,10 +93,9 @@ class PointBuilder:
 
     def _measure(self, model: Path) -> Task:
         return measure_task(
-            [self._given.model, model],
+            [(self._given.model, self._baseline), (model, self._request.runtime)],
             self._given.learn,
             self._request.metric.labels,
-            self._request.runtime,
             seconds=_MEASURED,
             seed=self._request.seed,
             what="measure",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...backends.contract.registry import USUAL
 from ...ir.core.atomic import replacing
 from ..tasks.journal import TaskJournal
 from ..trials.clock import Runtime, choose_task
@@ -113,7 +114,9 @@ class BudgetSearch:
         found = [outcome.require().value for outcome in self._journal.run(tasks)]
         backend = min(found, key=lambda each: float(each["seconds"]))["backend"]
         self._request = replace(request, runtime=replace(request.runtime, backend=backend))
-        self._builder = PointBuilder(self._journal, self._given, self._request)
+        # What the choice of the runtime gains is gained on the usual one.
+        usual = replace(request.runtime, backend=USUAL)
+        self._builder = PointBuilder(self._journal, self._given, self._request, usual)
 
     def _meet(self) -> None:
         """Build what the costs say fits the budget, and correct them by what that is."""

@@ -150,12 +150,12 @@ def _judge(swept: SweptModel, built: Outcome, request: SweepRequest) -> Task:
 
 
 def _measures(swept: SweptModel, built: Outcome, request: SweepRequest) -> list[Task]:
+    models = (swept.model, built.files[MODEL])
     return [
         measure_task(
-            [swept.model, built.files[MODEL]],
+            [(model, Runtime(backend, request.target, request.threads)) for model in models],
             swept.feeds,
             request.metric.labels,
-            Runtime(backend, request.target, request.threads),
             seconds=request.seconds,
             seed=request.seed,
             what=f"measure {swept.name} on {backend}",

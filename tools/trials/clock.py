@@ -76,14 +76,15 @@ def choose_task(
 
 
 def measure(job: TaskCall) -> dict[str, Any]:
-    """Time the models in turns; return the usual seconds of each, in order of name.
+    """Time the models in turns, each on its runtime; return the usual seconds of each, in order.
 
     `ratios` are those of the first model's time over each, median of the rounds.
     """
-    runtime = Runtime(**job.options["runtime"])
     feed = _feed(job)
-    names = sorted(name for name in job.files if name != "feeds")
-    subjects = [Subject(name, runtime.lower(job.files[name]), feed) for name in names]
+    subjects = [
+        Subject(name, Runtime(**told).lower(job.files[name]), feed)
+        for name, told in sorted(job.options["runtimes"].items())
+    ]
     timings = bench(
         subjects,
         rounds=_MOST_ROUNDS,
@@ -98,25 +99,25 @@ def measure(job: TaskCall) -> dict[str, Any]:
 
 
 def measure_task(
-    models: Sequence[Path],
+    models: Sequence[tuple[Path, Runtime]],
     feeds: Path,
     labels: Sequence[str],
-    runtime: Runtime,
     *,
     seconds: float,
     seed: int,
     what: str = "",
 ) -> Task:
-    """Return the task that times `models` side by side."""
+    """Return the task that times `models` side by side, each on its runtime."""
+    named = {f"{place:03}": each for place, each in enumerate(models)}
     return Task(
         function=f"{__name__}:{measure.__name__}",
         options={
-            "runtime": asdict(runtime),
+            "runtimes": {name: asdict(runtime) for name, (_, runtime) in named.items()},
             "labels": list(labels),
             "seconds": seconds,
             "seed": seed,
         },
-        files={f"{place:03}": path for place, path in enumerate(models)} | {"feeds": feeds},
+        files={name: path for name, (path, _) in named.items()} | {"feeds": feeds},
         exclusive=True,
         what=what,
     )
