@@ -18,8 +18,9 @@ from .document import AgreementEntry, GroupEntry, ReportDocument
 from .figures import Feeds, Figures, Measuring, measure_graphs, one_feed
 from .front import front_entry
 from .graph_entry import graph_entry
+from .groups import groups_after, groups_before, without_circles
 from .int8 import int8_latencies, int8_measures, stayed_float
-from .links import declines_of, groups_after, groups_before, links_of
+from .links import declines_of, links_of
 from .measures import sqnr_measure, try_to
 from .spelled_out import SpelledOut, spell_out
 
@@ -103,8 +104,10 @@ def two_models(
     passes = () if run is None else run["passes"]
     links = links_of(found, first, entry, passes)
     made_of = _calls(spelled)
-    first = replace(first, groups=groups_before(links, made_of, _calls(source), first))
-    entry = replace(entry, groups=groups_after(links, made_of, entry))
+    old = groups_before(links, made_of, _calls(source), first)
+    new = groups_after(links, made_of, entry)
+    first = replace(first, groups=without_circles(old, first))
+    entry = replace(entry, groups=without_circles(new, entry))
     graphs = (source.graph, spelled.graph)
     measured = Figures()
     if measuring is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..diff.model_diff import Change, ModelDiff
-from .document import DeclineEntry, GraphEntry, GroupEntry, LinkEntry
+from .document import DeclineEntry, GraphEntry, LinkEntry
 
 Passes = Sequence[Mapping[str, Any]]
 
@@ -82,53 +82,6 @@ def _details(change: Change) -> Iterator[str]:
             apart = f", at most {weight.max_abs:.3g} apart, {weight.relative:.3g} of the norm"
         types = (weight.before or "none", weight.after or "none")
         yield f"weights at input {weight.input}: {' -> '.join(dict.fromkeys(types))}{apart}"
-
-
-def groups_after(
-    found: Sequence[LinkEntry], calls: tuple[GroupEntry, ...], graph: GraphEntry
-) -> tuple[GroupEntry, ...]:
-    """Return `calls`, and as groups what stands for what was replaced, none of it in a call."""
-    taken = {node for group in calls for node in group.nodes}
-    groups = list(calls)
-    for link in found:
-        if link.kind != "replaced" or len(link.after) < 2 or taken.intersection(link.after):
-            continue
-        label = _label(graph, dict.fromkeys(link.after))
-        groups.append(GroupEntry(kind="replaced", label=label, nodes=link.after))
-    return tuple(groups)
-
-
-def groups_before(
-    found: Sequence[LinkEntry],
-    after: tuple[GroupEntry, ...],
-    calls: tuple[GroupEntry, ...],
-    graph: GraphEntry,
-) -> tuple[GroupEntry, ...]:
-    """Return the groups of nodes that became one: by a change, or as parts of a fused operator.
-
-    `calls` are groups that were there already, which stay.
-    """
-    held = {node for group in calls for node in group.nodes}
-    group_of = {node: place for place, group in enumerate(after) for node in group.nodes}
-    together: dict[tuple[str, int], dict[int, None]] = defaultdict(dict)
-    for place, link in enumerate(found):
-        groups = {group_of[node] for node in link.after if node in group_of}
-        key = ("link", place) if len(groups) != 1 else ("group", groups.pop())
-        if key[0] == "group" or link.kind in ("fused", "replaced"):
-            together[key].update(dict.fromkeys(link.before))
-    return calls + tuple(
-        GroupEntry(
-            kind="fused",
-            label=after[at].label if kind == "group" else _label(graph, nodes),
-            nodes=tuple(sorted(nodes)),
-        )
-        for (kind, at), nodes in together.items()
-        if len(nodes) > 1 and held.isdisjoint(nodes)
-    )
-
-
-def _label(graph: GraphEntry, nodes: Mapping[int, None]) -> str:
-    return " + ".join(dict.fromkeys(graph.nodes[node].op for node in sorted(nodes)))
 
 
 def declines_of(

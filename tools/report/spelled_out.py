@@ -48,24 +48,25 @@ def _written_out(graph: gs.Graph, known: set[int]) -> list[tuple[str, str, tuple
     A call begins where its first operator comes again.
     """
     groups: list[list[gs.Node]] = []
-    group_of: dict[int, list[gs.Node]] = {}
+    group_of: dict[int, int] = {}
     functions: dict[int, str] = {}
     for node in graph.nodes:
         function = None if id(node) in known else written_out_of(node)
         if function is None:
             continue
         read = (producer for tensor in node.inputs for producer in tensor.inputs)
-        of_same = (
+        of_same = {
             group_of[id(each)]
             for each in read
-            if functions.get(id(each)) == function and group_of[id(each)][0].op != node.op
-        )
-        group = next(of_same, None)
-        if group is None:
-            group = []
-            groups.append(group)
+            if functions.get(id(each)) == function and groups[group_of[id(each)]][0].op != node.op
+        }
+        # A sum reads what a call before gave as well: the last to begin is its own.
+        place = max(of_same, default=len(groups))
+        if place == len(groups):
+            groups.append([])
+        group = groups[place]
         group.append(node)
-        group_of[id(node)] = group
+        group_of[id(node)] = place
         functions[id(node)] = function
     return [
         (node_key(group[-1]), functions[id(group[0])], tuple(group))
