@@ -10,7 +10,8 @@ from ..graph.types import Shape
 from ..graph.view import View
 from ..ops.axes.named import axes_of
 from ..ops.axes.permutation import perm_of
-from ..ops.traits import attribute, traits_of
+from ..ops.axes.reductions import keeps_dims
+from ..ops.traits import traits_of
 
 # The axis of the data that each axis of the result is, None where it is none of them.
 AxisMap = tuple[int | None, ...]
@@ -57,7 +58,7 @@ def _before_reduction(node: gs.Node, rank: int, view: View) -> tuple[gs.Tensor, 
     before = view.rank(data)
     if before is None:
         return None
-    if attribute(node, "keepdims", view.opset):
+    if keeps_dims(node):
         return data, tuple(range(rank))
     axes, known = axes_of(node, view, before)
     if not known or axes is None:

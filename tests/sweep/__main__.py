@@ -138,6 +138,7 @@ def main() -> int:
     parser.add_argument("--state", type=Path, help="a file to go on from, and to write")
     parser.add_argument("--out", type=Path, default=Path("sweep-faults"))
     given = parser.parse_args()
+    count_rewrites()  # what it imports, each process has then
     state = SweepState.read(given.state)
     kinds = given.kind or [*KINDS, "grammar"]
     start = time.perf_counter()

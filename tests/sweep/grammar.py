@@ -31,6 +31,8 @@ _TEXTS = (
 )  # fmt: skip
 _CONTROL = (control.if_, control.loop, control.while_, control.scan, control.function)
 _TRIES = 4
+# The runtime takes their operand at any rank, until it is a constant: then it refuses the model.
+_OF_A_SCALAR = ("HannWindow", "HammingWindow", "BlackmanWindow")
 # What is common keeps a graph going where few operators take what is there.
 _COMMON = (elementwise.unary, elementwise.binary, elementwise.cast, movement.transpose)
 
@@ -74,6 +76,8 @@ def _operator(b: Builder, op: str) -> None:
             return
         attributes = {n: _attribute(b, n, a) for n, a in sorted(schema.attributes.items())}
         given = {n: v for n, v in attributes.items() if v is not None}
+        if op in _OF_A_SCALAR and b.arrays[inputs[0]].ndim:
+            continue
         if b.node(op, inputs, outputs=_count(b, schema), **given):
             return
 

@@ -22,6 +22,7 @@ from ....ir.core.errors import BackendError
 from ....ir.core.variables import is_standard, label, subgraphs_of
 from ....ir.graph.order import reads
 from ....ir.graph.types import Dim
+from ....ir.ops.axes.reductions import keeps_dims
 from ....ir.ops.shapes.runtime import is_doubted
 from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import REDUCTIONS
@@ -327,7 +328,7 @@ def _left_by(program: Program, node: gs.Node) -> list[None] | None:
     (count,) = shape_of(program.plain(node.inputs[1])) or (None,)
     if shape is None:
         return None
-    if node.attrs.get("keepdims", 1):
+    if keeps_dims(node):
         return [None] * len(shape)
     return [None] * (len(shape) - count) if isinstance(count, int) and count else None
 

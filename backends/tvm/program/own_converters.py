@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.constant_nodes import value_of_constant_node
 from ....ir.graph.view import View
-from ....ir.ops.axes.reductions import read_reduction
+from ....ir.ops.axes.reductions import keeps_dims, read_reduction
 from ....ir.ops.opsets import has_attribute
 from ....ir.ops.traits import attribute
 from ..spec.scalars import SCALARS, written_out
@@ -208,7 +208,7 @@ def _place(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> An
 
     x = inputs[0]
     axis = int(attribute(node, "axis", view.opset)) % len(x.ty.shape)
-    keepdims = bool(node.attrs.get("keepdims", 1))
+    keepdims = keeps_dims(node)
     largest, last = node.op == "ArgMax", bool(node.attrs.get("select_last_index", 0))
 
     def better(a: Any, b: Any) -> Any:

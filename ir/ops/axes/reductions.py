@@ -32,6 +32,14 @@ class Reduction:
         return axis if self.keepdims else axis - sum(reduced < axis for reduced in self.axes)
 
 
+def keeps_dims(node: gs.Node) -> bool:
+    """Say whether a reduction, ArgMax or ArgMin leaves reduced axes with size 1.
+
+    The attribute is 0 or 1; of another number runtimes keep none.
+    """
+    return bool(node.attrs.get("keepdims", 1) == 1)
+
+
 def read_reduction(
     node: gs.Node, view: View, values_of: ValuesOf | None = None
 ) -> Reduction | None:
@@ -47,6 +55,5 @@ def read_reduction(
     if not known:
         return None
     if named is None:
-        named = [] if node.attrs.get("noop_with_empty_axes", 0) else list(range(rank))
-    keepdims = bool(node.attrs.get("keepdims", 1))
-    return Reduction(x, tuple(sorted(set(named))), rank, keepdims)
+        named = [] if node.attrs.get("noop_with_empty_axes", 0) == 1 else list(range(rank))
+    return Reduction(x, tuple(sorted(set(named))), rank, keeps_dims(node))

@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core import dtypes
 from ....ir.core.decline import need
 from ....ir.graph.view import View
-from ....ir.ops.axes.reductions import read_reduction
+from ....ir.ops.axes.reductions import keeps_dims, read_reduction
 from ....ir.ops.parameters import Array, need_parameter, read_parameter
 from ....ir.ops.traits import Traits, operators_with, traits_of
 from ....ir.ops.windows.attributes import pool_window
@@ -63,7 +63,7 @@ def _global_pool(node: gs.Node, view: View) -> bool:
 
 
 def _reduce(node: gs.Node, view: View) -> bool:
-    if not node.attrs.get("keepdims", 1):
+    if not keeps_dims(node):
         return False
     need_parameter(node, "axes", view)
     need(not _divides_wide_integers(node, view), "runtimes divide 64-bit integers as floats")

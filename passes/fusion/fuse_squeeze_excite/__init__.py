@@ -25,7 +25,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.functions import call_function
 from ....ir.graph.parts import is_written_out
 from ....ir.graph.view import View
-from ....ir.ops.axes.reductions import read_reduction
+from ....ir.ops.axes.reductions import keeps_dims, read_reduction
 from ....ir.ops.build import needs_bias
 from ....ir.ops.fused.activations import FoundActivation
 from ....ir.ops.fused.squeeze_excite import is_squeeze_excite, squeeze_excite_function
@@ -155,7 +155,7 @@ def _site(
         need(not others_pool, "its mean becomes what pools its input elsewhere, and is not shared")
     if first.is_conv:
         # A Reshape between 1x1 convolutions could mix channels with positions.
-        kept = pool.op == "GlobalAveragePool" or pool.attrs.get("keepdims", 1) == 1
+        kept = pool.op == "GlobalAveragePool" or keeps_dims(pool)
         need(len(others) == 1 and kept, "a Reshape stands between its convolutions")
         weights = (*_pointwise(first.nodes[0], view), *_pointwise(second.nodes[0], view))
         return _SqueezeExcite(

@@ -8,7 +8,7 @@ from ....ir.graph.view import View
 from ....ir.ops.axes.named import axes_of, normal_axes
 from ....ir.ops.axes.permutation import Order
 from ....ir.ops.axes.ports import LayoutChange, Ports, renamed_axes, renamed_axis
-from ....ir.ops.axes.reductions import read_reduction
+from ....ir.ops.axes.reductions import keeps_dims, read_reduction
 from ....ir.ops.traits import attribute
 
 
@@ -20,7 +20,7 @@ def gathered(node: gs.Node, view: View) -> Ports | None:
 
 def arg_reduced(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of an ArgMax or ArgMin."""
-    return _along_axis(node, view, drops=not node.attrs.get("keepdims", 1))
+    return _along_axis(node, view, drops=not keeps_dims(node))
 
 
 def _along_axis(node: gs.Node, view: View, *, drops: bool) -> Ports | None:
