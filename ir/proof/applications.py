@@ -14,10 +14,11 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from .values import POINTS, Array
+from .values import POINTS, Array, UnsupportedError
 
 # Arguments that lie together along a random direction and are not equal are passed over.
 _NEIGHBOURS = 2
+MOST_ARGUMENTS = 1 << 25
 
 
 class Applications:
@@ -31,8 +32,13 @@ class Applications:
         self._tolerance = tolerance
         self._tables: dict[Hashable, _Applied] = {}
 
+    def _require_few(self, arguments: Array) -> None:
+        if arguments.size > MOST_ARGUMENTS:
+            raise UnsupportedError("more elements than are compared")
+
     def rows(self, function: Hashable, arguments: Array, width: int = 1) -> Array:
         """Return the results [n, width, points] of a function of each row of `arguments` [n, d]."""
+        self._require_few(arguments)
         size = arguments.shape[1]
         key = (function, size, width)
         if key not in self._tables:

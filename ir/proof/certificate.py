@@ -31,7 +31,7 @@ class WindowClaim:
     - `output`: the tensors before and after that are equal; `inputs`: those that they are computed
       from, pair by pair, which are known to be equal.
     - `before`, `after`: how many nodes compute it.
-    - `claim`, `difference`, `units`: see `Proof`.
+    - `claim`, `difference`, `units`, `evaluated`: see `Proof`.
     """
 
     name: str
@@ -42,6 +42,7 @@ class WindowClaim:
     claim: Claim
     difference: float
     units: float
+    evaluated: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +192,7 @@ def _window(found: Any) -> WindowClaim:
         claim=found["claim"],
         difference=float(found["difference"]),
         units=float(found["units"]),
+        evaluated=float(found["evaluated"]),
     )
 
 

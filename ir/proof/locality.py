@@ -64,7 +64,7 @@ class _Classes:
         self.kept.add(self.find(key)[0])
 
     def add_reach(self, key: _Key, side: int, reach: Fraction) -> None:
-        """Note that an operator of a side reads within `reach` positions along `key`."""
+        """Note that an operator of a side has `reach` more positions of `key` see begin or end."""
         root, ratio = self.find(key)
         self.reach.setdefault(root, [Fraction(0), Fraction(0)])[side] += reach / ratio
 
@@ -108,13 +108,7 @@ def smaller_shapes(
 
     Those whose sizes are not known are left out.
     """
-    own = {
-        a.name: tuple(size for size in found.shape if isinstance(size, int))
-        for a, _ in window.inputs
-        if (found := types[0].get(a.name)) is not None
-        and found.shape is not None
-        and all(isinstance(size, int) for size in found.shape)
-    }
+    own = {a.name: sizes for a, b in window.inputs if (sizes := _own(a, b, types)) is not None}
     classes, known = _Classes(), _sizes(window, types, opsets)
     if known is None:
         return own
@@ -140,6 +134,16 @@ def smaller_shapes(
                 for size, (root, ratio) in zip(own[a.name], steps, strict=True)
             )
     return shapes
+
+
+def _own(before: gs.Tensor, after: gs.Tensor, types: tuple[Types, Types]) -> tuple[int, ...] | None:
+    """Return the sizes of an input, which either side may know: both tensors are equal."""
+    for found in (types[0].get(before.name), types[1].get(after.name)):
+        if found is not None and found.shape is not None:
+            sizes = tuple(size for size in found.shape if isinstance(size, int))
+            if len(sizes) == len(found.shape):
+                return sizes
+    return None
 
 
 def _sizes(
@@ -170,8 +174,8 @@ def _times(classes: _Classes, known: Mapping[_Key, int]) -> dict[_Key, Fraction]
             continue
         unit = Fraction(math.lcm(*(ratio.denominator for ratio, _ in sizes)))
         reach = max(classes.reach.get(root, [Fraction(0)]))
-        # Twice the reach, in positions of each tensor, and at least two positions.
-        least = [max(2 * reach * ratio, Fraction(2)) for ratio, _ in sizes]
+        # What sees the begin, what sees the end, and a position between; two where all are alike.
+        least = [max(reach * ratio + 1, Fraction(2)) for ratio, _ in sizes]
         most = min(
             (size - fewest) / (ratio * unit)
             for (ratio, size), fewest in zip(sizes, least, strict=True)
@@ -234,7 +238,8 @@ def _windowed(each: _Node) -> None:
             finer, coarser = coarser, finer
         each.classes.tie(finer, coarser, stride)
         pads = window.begins[axis] + window.ends[axis]
-        each.classes.add_reach(finer, each.side, Fraction(window.reaches[axis] + pads))
+        # Of the result, so many positions see the begin or the end of what the input is.
+        each.classes.add_reach(finer, each.side, Fraction(2 * (window.reaches[axis] - 1) + pads))
     return None
 
 

@@ -19,6 +19,7 @@ polynomials over convex bodies, 2001).
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -28,10 +29,12 @@ import onnx_graphsurgeon as gs
 
 from ..core import dtypes
 from ..core.variables import dense_values
+from ..graph.types import Dim
 from ..ops.traits import traits_of
 from .applications import Applications
 from .locality import Types, smaller_shapes
 from .operators import Call, Setting, results, unit
+from .operators.call import ResultType
 from .sides import Sizes
 from .values import PointValues, UnsupportedError, constant, difference, drawn
 from .windows import ProofWindow, reads_shape
@@ -44,6 +47,8 @@ _IDENTITY = 2.0**-36
 # How many roundings of constants an edit may add up.
 _MOST_UNITS = 64.0
 _FEWEST = 2.0**-40
+# By how many roundings a node may move a result, where cancelling makes nothing of it.
+_MOST_ROUNDINGS = 16.0
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,15 @@ class Proof:
     `claim`: "exact", equal to the last bit for all inputs; "identity", the same function in exact
     arithmetic, of finite inputs; "rounding", the same up to what folded constants were rounded.
     `difference`: how far the two are apart at random points, as a part of their size; `units`: the
-    same in rounding units of the constants' type.
+    same in rounding units of the constants' type. `evaluated`: how far they are apart where each
+    result is rounded to its own type, in rounding units of the least precise of these; 0 where that
+    was not looked at: of layers, whose sums are long, and of what is exact.
     """
 
     claim: Claim
     difference: float
     units: float
+    evaluated: float = 0.0
 
 
 class NotProvedError(Exception):
@@ -71,49 +79,47 @@ def prove_at(
     opsets: tuple[int, int],
     seed: Sequence[int],
 ) -> Proof:
-    """Show that both sides of `window` are equal at each choice of open sizes; see `prove`.
+    """Show that both sides of `window` are equal at each choice of open sizes.
 
-    `sizes`: the types before and after at each.
+    `sizes`: the types before and after at each. Raises NotProvedError where that fails.
     """
-    proofs = [
-        prove(window, (a.types, b.types), opsets, (*seed, at)) for at, (a, b) in enumerate(sizes)
-    ]
+    proofs: list[Proof] = []
+    seen: list[Mapping[str, tuple[int, ...]]] = []
+    reads_sizes = any(map(reads_shape, (*window.before, *window.after)))
+    for at, (a, b) in enumerate(sizes):
+        shapes = smaller_shapes(window, (a.types, b.types), opsets)
+        if reads_sizes or shapes not in seen:  # else it is the same once more
+            seen.append(shapes)
+            points = _Points(window, (a.types, b.types), opsets, (*seed, at), shapes)
+            proofs.append(_shown(points))
     return max(proofs, key=lambda proof: (CLAIMS.index(proof.claim), proof.difference))
 
 
-def prove(
-    window: ProofWindow, types: tuple[Types, Types], opsets: tuple[int, int], seed: Sequence[int]
-) -> Proof:
-    """Show that both sides of `window` are equal; raises NotProvedError where that fails.
-
-    `types`: those of the tensors before and after, all sizes numbers.
-    """
+def _shown(points: _Points) -> Proof:
     try:
-        return _prove(window, types, opsets, seed)
+        return _prove(points)
     except UnsupportedError as reason:
         raise NotProvedError(f"not evaluated: {reason}") from reason
 
 
-def _prove(
-    window: ProofWindow, types: tuple[Types, Types], opsets: tuple[int, int], seed: Sequence[int]
-) -> Proof:
-    shapes = smaller_shapes(window, types, opsets)
-    setting = _Points(window, types, opsets, seed, shapes)
+def _prove(points: _Points) -> Proof:
+    window, opsets = points.window, points.opsets
     rounding = unit([*_constant_types(window.after), *_constant_types(window.before)])
     if not _has_layers(window, opsets):
         with contextlib.suppress(UnsupportedError):
-            found, algebra = setting.distance(free=True, tolerance=0.0)
+            found, algebra = points.distance(free=True, tolerance=0.0)
             if found == 0 and not algebra:
                 return Proof("exact", 0.0, 0.0)
     tolerance = max(_MOST_UNITS * rounding, _FEWEST)
-    found, algebra = setting.distance(free=False, tolerance=tolerance)
+    found, algebra = points.distance(free=False, tolerance=tolerance)
     if found == 0 and not algebra:
         return Proof("exact", 0.0, 0.0)
+    if found > max(tolerance, _IDENTITY):
+        raise NotProvedError(f"the sides differ by {found:.1e} of their size at random points")
+    evaluated = 0.0 if _has_layers(window, opsets) else points.rounded()
     if found <= _IDENTITY:
-        return Proof("identity", found, 0.0)
-    if found <= tolerance:
-        return Proof("rounding", found, found / rounding)
-    raise NotProvedError(f"the sides differ by {found:.1e} of their size at random points")
+        return Proof("identity", found, 0.0, evaluated)
+    return Proof("rounding", found, found / rounding, evaluated)
 
 
 @dataclass(frozen=True)
@@ -126,14 +132,41 @@ class _Points:
     seed: Sequence[int]
     shapes: Mapping[str, tuple[int, ...]]  # of inputs, by their names before
 
-    def distance(self, *, free: bool, tolerance: float) -> tuple[float, bool]:
-        """Return how far the sides are apart, and whether laws of arithmetic were used."""
+    def rounded(self) -> float:
+        """Return how far the sides are apart where results are rounded, in rounding units.
+
+        Raises NotProvedError where that is more than a few roundings: numbers that cancel were
+        rounded, as in (x + c) - c, or leave the range of their type.
+        """
+        nodes = (*self.window.before, *self.window.after)
+        both = (self.types[0], self.types[1])
+        found = (types.get(t.name) for types in both for n in nodes for t in n.outputs)
+        held = [np.dtype(each.dtype) for each in found if each is not None]
+        one = unit(held) or unit(_constant_types(nodes))
+        if not one:
+            return 0.0
+        allowed = _MOST_ROUNDINGS * max(len(nodes), 4) * one
+        apart, _ = self.distance(free=False, tolerance=allowed, rounded=True)
+        if apart > allowed:
+            raise NotProvedError(
+                f"rounding moves the sides {apart:.1e} of their size apart, although they are the "
+                "same in exact arithmetic"
+            )
+        return apart / one
+
+    def distance(
+        self, *, free: bool, tolerance: float, rounded: bool = False
+    ) -> tuple[float, bool]:
+        """Return how far the sides are apart, and whether laws of arithmetic were used.
+
+        `rounded`: each result is rounded to its type.
+        """
         random = np.random.default_rng(self.seed)
-        setting = Setting(Applications(random, tolerance), free=free)
+        setting = Setting(Applications(random, tolerance), free=free, rounded=rounded)
         before: dict[int, PointValues] = {}
         after: dict[int, PointValues] = {}
         for a, b in self.window.inputs:
-            before[id(a)] = after[id(b)] = self._border(random, a.name)
+            before[id(a)] = after[id(b)] = self._border(random, a.name, b.name)
         self._evaluate(self.window.before, before, 0, setting)
         self._evaluate(self.window.after, after, 1, setting)
         x, y = (
@@ -144,8 +177,8 @@ class _Points:
             raise NotProvedError(f"the types are {x.dtype} and {y.dtype}")
         return difference(x.array, y.array), setting.algebra
 
-    def _border(self, random: np.random.Generator, name: str) -> PointValues:
-        found = self.types[0].get(name)
+    def _border(self, random: np.random.Generator, name: str, after: str) -> PointValues:
+        found = self.types[0].get(name) or self.types[1].get(after)
         if found is None or name not in self.shapes:
             raise UnsupportedError(
                 f"'{name}' has sizes that do not follow from those of the inputs"
@@ -162,8 +195,31 @@ class _Points:
                     found = self._shape(tensor, side) if reads_shape(node) else _constant(tensor)
                     known[id(tensor)] = found
                 inputs.append(known[id(tensor)] if tensor.name else None)
-            made = results(Call(node, inputs, self.opsets[side], setting))
+
+            def body(
+                graph: gs.Graph, given: Sequence[PointValues], known: dict[int, PointValues] = known
+            ) -> list[PointValues]:
+                inner = {**known, **dict(zip(map(id, graph.inputs), given, strict=True))}
+                self._evaluate(graph.nodes, inner, side, setting)
+                return [inner[id(t)] if id(t) in inner else _constant(t) for t in graph.outputs]
+
+            types = functools.partial(self._result_types, node, side)
+            call = Call(node, inputs, self.opsets[side], setting, result_types=types, bodies=body)
+            made = results(call)
+            made = [value.rounded() for value in made] if setting.rounded else made
             known.update((id(t), v) for t, v in zip(node.outputs, made, strict=False) if t.name)
+
+    def _result_types(self, node: gs.Node, side: int) -> list[ResultType]:
+        """Return the shapes and types of the results of `node`, all of whose sizes are its own."""
+        found: list[ResultType] = []
+        for tensor in node.outputs:
+            each = self.types[side].get(tensor.name)
+            sizes = () if each is None or each.shape is None else each.shape
+            if tensor.name and (each is None or each.shape is None or None in map(_whole, sizes)):
+                raise UnsupportedError(f"{node.op}, whose result has no known sizes")
+            dtype = np.dtype(np.float32) if each is None else np.dtype(each.dtype)
+            found.append((tuple(size for size in sizes if isinstance(size, int)), dtype))
+        return found
 
     def _shape(self, tensor: gs.Tensor, side: int) -> PointValues:
         """Return a tensor of which nothing but the shape is known."""
@@ -174,6 +230,10 @@ class _Points:
             raise UnsupportedError(f"the shape of '{tensor.name}' does not follow from the inputs'")
         sizes = [size for size in shape if isinstance(size, int)]
         return PointValues(np.broadcast_to(np.float64(0), (1, *sizes)), np.dtype(np.float64))
+
+
+def _whole(size: Dim) -> int | None:
+    return size if isinstance(size, int) else None
 
 
 def _constant(tensor: gs.Tensor) -> PointValues:

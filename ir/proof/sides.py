@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ..graph.inline import inline_fused
 from ..graph.types import TensorType
 from ..ops.shapes.infer import infer_types
 from .digests import Digests
 from .expressions import Expressions
+from .written_out import written_out
 
 # Sizes of a batch, and of other axes, that a graph leaves open.
 _BATCHES = (2, 3)
@@ -30,7 +30,7 @@ class Side:
     """A graph with its fused operators written out."""
 
     def __init__(self, graph: gs.Graph, digests: Digests) -> None:
-        self.graph = inline_fused(graph)
+        self.graph = written_out(graph)
         self.tensors = {t.name: t for t in self.graph.inputs if t.name}
         for node in self.graph.nodes:
             self.tensors.update((t.name, t) for t in node.outputs if t.name)
@@ -63,7 +63,8 @@ class Side:
 
     def _at(self, choice: int, opened: bool) -> Sizes:
         chosen: dict[str, int] = {}
-        kept = [(t, t.shape) for t in (*self.graph.inputs, *self.graph.outputs)]
+        ports = (*self.graph.inputs, *self.graph.outputs)
+        kept = [(t, t.shape) for t in ports if not isinstance(t, gs.Constant)]
         if opened:
             for tensor in self.graph.inputs:
                 if tensor.shape is None or isinstance(tensor, gs.Constant):
@@ -73,13 +74,12 @@ class Side:
                     for axis, size in enumerate(tensor.shape)
                 ]
             for tensor in self.graph.outputs:
-                if id(tensor) not in self.inputs:
+                if id(tensor) not in self.inputs and not isinstance(tensor, gs.Constant):
                     tensor.shape = None
         types = infer_types(self.graph)
         found = {name: types.of(tensor) for name, tensor in self.tensors.items()}
         for tensor, shape in kept:
-            if not isinstance(tensor, gs.Constant):
-                tensor.shape = shape
+            tensor.shape = shape
         return Sizes(chosen, {name: each for name, each in found.items() if each is not None})
 
 

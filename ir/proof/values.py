@@ -7,12 +7,14 @@ arithmetic rounds; integers are held in their own type, in which numpy wraps aro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..core import dtypes
+from .pieces import IDENTITY, Pieces
 
 Array = np.ndarray[Any, Any]
 
@@ -26,10 +28,21 @@ class UnsupportedError(Exception):
 
 @dataclass(frozen=True)
 class PointValues:
-    """A tensor of element type `dtype` at all points."""
+    """A tensor of element type `dtype` at all points.
+
+    `base`, `form`: the tensor, of the same shape, that it is a function of element by element, and
+    the function, where that is known. `low`, `high`: no element lies outside. `apart`: of a
+    condition, the numbers that it compares with zero.
+    """
 
     array: Array
     dtype: np.dtype[Any]
+    _: KW_ONLY
+    base: PointValues | None = None
+    form: Pieces | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    apart: Array | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,6 +64,11 @@ class PointValues:
         """Whether its elements stand for real numbers."""
         return bool(dtypes.is_float(self.dtype))
 
+    @property
+    def is_real_or_condition(self) -> bool:
+        """Whether its elements are real numbers or conditions."""
+        return self.is_real or self.dtype.kind == "b"
+
     def fixed(self) -> Array:
         """Return the tensor where it is the same at all points; raises UnsupportedError else."""
         if not self.is_fixed:
@@ -58,8 +76,27 @@ class PointValues:
         return np.asarray(self.array[0])
 
     def with_array(self, array: Array) -> PointValues:
-        """Return a tensor of the same type."""
+        """Return a tensor of the same type, of which nothing else is known."""
         return PointValues(array, self.dtype)
+
+    def rounded(self) -> PointValues:
+        """Return the tensor with its numbers rounded to their type."""
+        if not self.is_real or self.dtype == np.float64:
+            return self
+        with np.errstate(all="ignore"):
+            return replace(self, array=self.array.astype(self.dtype).astype(np.float64))
+
+    def function(self) -> tuple[PointValues, Pieces]:
+        """Return the tensor that this one is a function of, by elements, and the function."""
+        if self.base is None or self.form is None:
+            return self, IDENTITY
+        return self.base, self.form
+
+    def as_function(self, base: PointValues, form: Pieces) -> PointValues:
+        """Return the tensor with what it is a function of, where that has its shape."""
+        if base.shape != self.shape:
+            return self
+        return replace(self, base=base, form=form)
 
 
 def constant(values: Array) -> PointValues:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -82,12 +83,13 @@ def _pow(call: Call) -> PointValues:
 def _cast(call: Call) -> PointValues:
     """Widening is exact; what narrows or changes the kind rounds as a function of its own."""
     x = call.x
-    to = dtypes.numpy_dtype(int(call.attribute("to")))
+    like = call.op == "CastLike"
+    to = call.value(1).dtype if like else dtypes.numpy_dtype(int(call.attribute("to")))
     if to == x.dtype or (x.is_real and dtypes.is_float(to) and _holds(to, x.dtype)):
         return PointValues(x.array, to)
     if x.is_fixed:
         return _cast_constant(x, to)
-    return unknown_elementwise(call, [x], to)
+    return unknown_elementwise(call, [x], to, name=f"Cast to {to.name}")
 
 
 def _cast_constant(x: PointValues, to: np.dtype[Any]) -> PointValues:
@@ -112,7 +114,9 @@ def _unary(call: Call) -> PointValues:
     function = function_of(call.node, call.opset) if x.is_real else None
     if x.is_fixed and function is not None:
         return x.with_array(function(x.array))
+    traits = traits_of(call.node, call.opset)
     found = unknown_elementwise(call, [x], x.dtype)
+    found = replace(found, low=traits.low, high=traits.high)
     if function is None or call.setting.free:
         return found
     known = (x.array == x.array[:1]).all(axis=0)
@@ -120,7 +124,7 @@ def _unary(call: Call) -> PointValues:
         exact = function(x.array[0][known])
         array = np.array(found.array)
         array[:, known] = exact
-        return found.with_array(array)
+        return replace(found, array=array)
     return found
 
 
@@ -173,11 +177,21 @@ _COMPARE: dict[str, Callable[..., Array]] = {
     "Xor": np.logical_xor,
 }
 
-RULES: dict[str, Rule] = {
+# Sums and products.
+RING: dict[str, Rule] = {
     "Add": _ring(np.add),
+    "Div": _div,
+    "Mul": _ring(np.multiply),
+    "Neg": _neg,
+    "Sub": _ring(np.subtract),
+    "Sum": _ring(np.add),
+}
+
+RULES: dict[str, Rule] = {
+    **RING,
     "And": _logical,
     "Cast": _cast,
-    "Div": _div,
+    "CastLike": _cast,
     "Equal": _comparison,
     "Greater": _comparison,
     "GreaterOrEqual": _comparison,
@@ -186,13 +200,9 @@ RULES: dict[str, Rule] = {
     "Max": _extreme,
     "Mean": _mean,
     "Min": _extreme,
-    "Mul": _ring(np.multiply),
-    "Neg": _neg,
     "Not": _logical,
     "Or": _logical,
     "Pow": _pow,
-    "Sub": _ring(np.subtract),
-    "Sum": _ring(np.add),
     "Where": _where,
     "Xor": _logical,
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from ...ops.traits import attribute
 from ..applications import Applications
 from ..values import POINTS, Array, PointValues, UnsupportedError, spread
 
+ResultType = tuple[tuple[int, ...], np.dtype[Any]]
+Body = Callable[[gs.Graph, Sequence[PointValues]], list[PointValues]]
+
 
 class Setting:
     """What evaluation of both sides of a window shares.
@@ -21,12 +25,14 @@ class Setting:
     - `applications`: of the functions of which nothing is known.
     - `free`: whether arithmetic is among them. What is equal then is equal to the last bit, of
       infinities and NaN too.
+    - `rounded`: whether each result is rounded to its type.
     - `algebra`: whether laws of arithmetic may have been used: set by the rules.
     """
 
-    def __init__(self, applications: Applications, *, free: bool) -> None:
+    def __init__(self, applications: Applications, *, free: bool, rounded: bool = False) -> None:
         self.applications = applications
         self.free = free
+        self.rounded = rounded
         self.algebra = False
 
 
@@ -38,6 +44,9 @@ class Call:
     inputs: Sequence[PointValues | None]
     opset: int
     setting: Setting
+    _: KW_ONLY
+    result_types: Callable[[], list[ResultType]] | None = None  # as inference finds them
+    bodies: Body | None = None  # computes a graph inside the node from its inputs
 
     @property
     def op(self) -> str:
@@ -79,6 +88,13 @@ class Call:
         found = self.attribute(name) if name in self.node.attrs else None
         return None if found is None else [int(each) for each in found]
 
+    def body(self, name: str, inputs: Sequence[PointValues]) -> list[PointValues]:
+        """Compute the graph that an attribute holds."""
+        held = self.node.attrs[name]
+        if self.bodies is None or not isinstance(held, gs.Graph):
+            raise UnsupportedError(f"{self.op}")
+        return self.bodies(held, inputs)
+
     def uses_algebra(self) -> None:
         """Note that the rule relies on laws of arithmetic, if any of its operands varies."""
         if not all(value.is_fixed for value in self.values()):
@@ -97,20 +113,33 @@ def broadcast(values: Sequence[PointValues]) -> list[Array]:
 
 
 def unknown_elementwise(
-    call: Call, values: Sequence[PointValues], dtype: Any, *, symmetric: bool = False
+    call: Call,
+    values: Sequence[PointValues],
+    dtype: Any,
+    *,
+    symmetric: bool = False,
+    name: str = "",
 ) -> PointValues:
     """Apply the operator of `call` to each element, as a function of which nothing is known.
 
-    `symmetric`: the order of its operands makes no difference.
+    `symmetric`: the order of its operands makes no difference. `name`: what the function is called,
+    by default by operator and attributes.
     """
     arrays = np.broadcast_arrays(*map(spread, broadcast(values)))
     shape = arrays[0].shape[1:]
-    rows = np.stack([each.reshape(POINTS, -1).T for each in arrays], axis=1)
+    rows = np.stack([rows_of(each) for each in arrays], axis=1)
     if symmetric and len(arrays) > 1:
         rows = sorted_rows(rows)
-    function = (*named(call), *(v.dtype.kind for v in values))
-    found = call.setting.applications.rows(function, rows.reshape(len(rows), -1))
+    function = (*([name] if name else named(call)), *(v.dtype.kind for v in values))
+    found = call.setting.applications.rows(
+        function, rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    )
     return PointValues(found[:, 0].T.reshape(POINTS, *shape), dtypes.numpy_dtype(dtype))
+
+
+def rows_of(array: Array) -> Array:
+    """Return the elements of a tensor at all points, one a row."""
+    return array.reshape(POINTS, math.prod(array.shape[1:])).T
 
 
 def sorted_rows(rows: Array) -> Array:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ...ops.traits import traits_of
 from ...ops.windows.attributes import WindowAttributes, window_attributes
-from ..values import Array, PointValues, UnsupportedError, spread
+from ..values import POINTS, Array, PointValues, UnsupportedError, spread
 from .call import Call, named
 
 Rule = Callable[[Call], PointValues | list[PointValues]]
@@ -19,15 +20,27 @@ Rule = Callable[[Call], PointValues | list[PointValues]]
 def whole(call: Call, shapes: Sequence[tuple[int, ...]]) -> list[PointValues]:
     """Apply the operator of `call` to its tensors, as a function of which nothing is known."""
     given = [np.zeros((1, 1)) if v is None else spread(v.array) for v in call.inputs]
-    rows = np.concatenate([each.reshape(-1) for each in given])[None]
+    rows = np.concatenate([each.reshape(each.size) for each in given])[None]
     sizes = [math.prod(shape) for shape in shapes]
     function = (*named(call), tuple(each.shape[1:] for each in given))
     found = call.setting.applications.rows(function, rows, sum(sizes))[0]
     parts = np.split(found, list(itertools.accumulate(sizes))[:-1])
     return [
-        call.x.with_array(part.T.reshape(-1, *shape))
+        call.x.with_array(part.T.reshape(POINTS, *shape))
         for part, shape in zip(parts, shapes, strict=True)
     ]
+
+
+def opaque(call: Call) -> list[PointValues]:
+    """Apply any operator to its tensors, as a function of which nothing is known.
+
+    Results have the shapes that inference finds at the sizes that the window has.
+    """
+    if not traits_of(call.node, call.opset).pure or call.result_types is None:
+        raise UnsupportedError(f"{call.op}")
+    types = call.result_types()
+    found = whole(call, [shape for shape, _ in types])
+    return [PointValues(value.array, dtype) for value, (_, dtype) in zip(found, types, strict=True)]
 
 
 def _convolution(call: Call) -> PointValues:

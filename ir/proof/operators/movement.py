@@ -228,11 +228,23 @@ def _range(call: Call) -> PointValues:
     return PointValues(made.astype(np.float64 if dtypes.is_float(dtype) else dtype)[None], dtype)
 
 
+def _dropout(call: Call) -> list[PointValues]:
+    """Nothing is dropped but in training; then, what is kept is random."""
+    training = call.given(2)
+    if call.opset < 7 or (training is not None and bool(training.fixed().reshape(()))):
+        raise UnsupportedError("a Dropout that trains")
+    kept = np.ones((1, *call.x.shape), np.bool_)
+    if call.opset < 10:
+        return [call.x]
+    return [call.x, PointValues(kept, np.dtype(np.bool_))]
+
+
 RULES: dict[str, Rule] = {
     "Concat": _concat,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "DepthToSpace": _depth_to_space,
+    "Dropout": _dropout,
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...ops.traits import traits_of
 from ...ops.windows.attributes import WindowAttributes, window_attributes
 from ..values import POINTS, Array, PointValues, UnsupportedError, spread
 from .call import Call, sorted_rows
@@ -61,11 +62,16 @@ def _by_rows(
     x = call.x
     others = [axis for axis in range(x.rank) if axis not in axes]
     moved = spread(x.array).transpose(*(a + 1 for a in others), *(a + 1 for a in axes), 0)
-    rows = moved.reshape(math.prod(x.shape[a] for a in others), -1, POINTS)
+    kept, width = (math.prod(x.shape[a] for a in each) for each in (others, axes))
+    rows = moved.reshape(kept, width, POINTS)
+    if rows.shape[1] == 1 and traits_of(call.node, call.opset).keeps_single:
+        return x.with_array(x.array.reshape(x.array.shape[0], *shape))
     if symmetric:
         rows = sorted_rows(rows)
     function = (call.op, call.node.domain or "", rows.shape[1])
-    found = call.setting.applications.rows(function, rows.reshape(len(rows), -1))
+    found = call.setting.applications.rows(
+        function, rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    )
     return x.with_array(found[:, 0].T.reshape(POINTS, *shape))
 
 
@@ -75,6 +81,12 @@ def _extreme(call: Call) -> PointValues:
         function = np.max if call.op == "ReduceMax" else np.min
         found = function(call.x.array, axis=tuple(axis + 1 for axis in axes))
         return call.x.with_array(found.reshape(1, *_reduced_shape(call, axes)))
+    return _by_rows(call, axes, _reduced_shape(call, axes), symmetric=True)
+
+
+def _symmetric(call: Call) -> PointValues:
+    """A reduction of which nothing is known but that the order of the elements is no matter."""
+    axes = _axes(call)
     return _by_rows(call, axes, _reduced_shape(call, axes), symmetric=True)
 
 
@@ -133,9 +145,13 @@ def _max_pool(call: Call) -> PointValues | list[PointValues]:
     axes = (1, 2, *range(4, windows.ndim))
     rows = windows.transpose(*axes, 3, 0)
     shape = rows.shape[: len(axes)]
-    rows = sorted_rows(rows.reshape(-1, *rows.shape[-2:]))
+    if windows.shape[3] == 1 and not window.is_padded:
+        return x.with_array(windows.reshape(POINTS, *shape))
+    rows = sorted_rows(rows.reshape(math.prod(shape), *rows.shape[-2:]))
     function = ("MaxPool", rows.shape[1])
-    found = call.setting.applications.rows(function, rows.reshape(len(rows), -1))
+    found = call.setting.applications.rows(
+        function, rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    )
     return x.with_array(found[:, 0].T.reshape(POINTS, *shape))
 
 
@@ -148,7 +164,7 @@ def _softmax(call: Call) -> PointValues:
     order = [*others, *axes]
     moved = spread(x.array).transpose(*(each + 1 for each in order), 0)
     width = math.prod(x.shape[each] for each in axes)
-    rows = moved.reshape(-1, width * POINTS)
+    rows = moved.reshape(math.prod(x.shape[each] for each in others), width * POINTS)
     found = call.setting.applications.rows((call.op, width), rows, width)
     laid = found.reshape(*(x.shape[each] for each in order), POINTS)
     back = np.argsort([*(each + 1 for each in order), 0])
@@ -159,15 +175,25 @@ def _named_rows(call: Call) -> PointValues:
     return whole(call, [call.x.shape])[0]
 
 
-RULES: dict[str, Rule] = {
-    "AveragePool": _average_pool,
-    "GlobalAveragePool": _global_average,
+# The largest element.
+LARGEST: dict[str, Rule] = {
     "GlobalMaxPool": _global_max,
-    "LogSoftmax": _softmax,
     "MaxPool": _max_pool,
     "ReduceMax": _extreme,
+}
+
+RULES: dict[str, Rule] = {
+    **LARGEST,
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": _global_average,
+    "LogSoftmax": _softmax,
+    "ReduceL1": _symmetric,
+    "ReduceL2": _symmetric,
+    "ReduceLogSum": _symmetric,
+    "ReduceLogSumExp": _symmetric,
     "ReduceMean": _sum_of(lambda x: x, mean=True),
     "ReduceMin": _extreme,
+    "ReduceProd": _symmetric,
     "ReduceSum": _sum_of(lambda x: x, mean=False),
     "ReduceSumSquare": _sum_of(np.square, mean=False),
     "Softmax": _softmax,

@@ -18,6 +18,7 @@ from ....ir.core.errors import (
 )
 from ....ir.core.extras import missing_package
 from ....ir.core.interrupts import was_interrupted
+from ....ir.run.feeds import Feed
 
 # What was given to the run is to blame: data, files, options, packages that are not installed.
 _OF_THE_PERSON = (RefusedError, ConversionError, LoadError, BackendError)
@@ -44,6 +45,14 @@ class EndFailed(Exception):  # noqa: N818
     """Verification at the end found the outputs wrong, and no pass is known to blame."""
 
     error: PassError
+
+
+@dataclass
+class Refuted(Exception):  # noqa: N818
+    """A concrete input shows that the result computes something else."""
+
+    error: PassError
+    feed: Feed
 
 
 def failed(error: Exception, place: str) -> PassFailed:

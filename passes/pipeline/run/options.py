@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ....ir.run.feeds import Feed
 from ...engine.records import Progress
 
 Verify = Literal["each", "end", "prove", "off"]
@@ -27,3 +28,4 @@ class RunOptions:
     strict: bool = False
     copies: bool = False  # keep the graph before each pass, which a roll-back goes to
     hunt: bool = False  # compare with the untouched graph after every pass
+    refuting: Feed | None = None  # an input that is compared as well

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.errors import VerificationError
 from ....ir.graph.trail import Trail
 from ....ir.proof.certificate import Certificate
 from ...engine.context import Context
 from ...trust.prove.attribution import Edited
 from ...trust.prove.certify import Origin, certify
+from ...trust.prove.refute import refute
+from .failures import Refuted
 
 
 class Proving:
@@ -31,5 +34,15 @@ class Proving:
         self._edited += [Edited(name, None)] * (edits - len(trailed))
 
     def certificate(self, graph: gs.Graph) -> Certificate:
-        """Return what is proved of `graph`, the result."""
-        return certify(self._original, graph, self._origin, self._edited, self._seed)
+        """Return what is proved of `graph`, the result. Raises Refuted where an input shows that
+        it computes something else.
+        """
+        found = certify(self._original, graph, self._origin, self._edited, self._seed)
+        if not self._edited:
+            return found
+        finite = not found.is_complete
+        refuted = refute(self._original, graph, self._seed, finite=finite)
+        if refuted is not None:
+            text = f"refuted by {refuted.kind}: {refuted.message}"
+            raise Refuted(VerificationError(text, output=refuted.output), refuted.feed)
+        return found

@@ -14,6 +14,7 @@ from ....ir.graph.clone import clone
 from ....ir.graph.wellformed import check
 from ....ir.run.comparison import Comparison
 from ....ir.run.contradiction import Contradiction
+from ....ir.run.feeds import random_feeds
 from ...engine.context import Context, Feeds, GoBack
 from ...engine.contract import Pass
 from ...engine.float_layers import FloatLayers
@@ -74,7 +75,7 @@ class Run:
         starts = not self._passes or self._passes[0].keeps_interface
         self._verification = Verification(
             original,
-            self._feeds.fitting,
+            self._compared_on(options),
             options,
             self._recorder,
             self._state.analyses,
@@ -96,6 +97,14 @@ class Run:
         self._rollback = Rollback(
             self._passes, options, self._state, self._recorder, self._reproducers
         )
+
+    def _compared_on(self, options: RunOptions) -> Feeds | None:
+        """Return what verification is given: with an input that refutes an earlier run."""
+        fitting, refuting = self._feeds.fitting, options.refuting
+        if refuting is None:
+            return fitting
+        usual = random_feeds(self._state.graph, seed=options.seed) if fitting is None else fitting
+        return [refuting, *usual]
 
     def result(self) -> Result:
         """Run all passes, verify, and return the graph with what is known of it."""

@@ -10,6 +10,7 @@ import planish
 from planish.ir.core import dtypes
 from planish.ir.proof.applications import Applications
 from planish.ir.proof.operators import RULES, Call, Setting, results
+from planish.ir.proof.operators.sequences import SequenceValues
 from planish.ir.proof.values import UnsupportedError, constant
 
 from tests.operator_cases import operator_cases
@@ -31,8 +32,13 @@ def test_results_are_those_of_the_cases_of_onnx():
     assert not missing, missing
 
 
-# Their results are left open, but for Cast, of which no case starts from plain floats.
-OPEN = {"Cast", "GlobalMaxPool", "LogSoftmax", "MaxPool", "Softmax"}
+# Their results are left open, are no tensors, or there is no case of plain floats or one node.
+OPEN = {
+    "Cast", "CastLike", "ConcatFromSequence", "GlobalMaxPool", "If", "LogSoftmax", "Loop",
+    "MaxPool", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd",
+    "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert",
+    "SequenceLength", "Softmax", "SplitToSequence",
+}  # fmt: skip
 
 
 def _compared(case):
@@ -46,7 +52,7 @@ def _compared(case):
         except UnsupportedError:
             continue
         for value, wanted in zip(found, expected, strict=False):
-            if not value.is_fixed:
+            if not value.is_fixed or isinstance(value, SequenceValues):
                 continue
             assert value.shape == np.shape(wanted), case.name
             assert value.dtype == np.asarray(wanted).dtype, case.name
