@@ -13,7 +13,7 @@ from ...ir.ops.quantization.weights import weight_values
 from .model_diff import WeightChange
 from .wiring import Array, HeldConstant, Wiring
 
-_CHUNK = 1 << 20  # elements that are compared at once, in float64
+_CHUNK = 1 << 16  # elements that are compared at once, in float64: what the caches hold
 
 
 def weight_changes(
@@ -41,7 +41,8 @@ def weight_changes(
             dequantized=(position in stored_before, position in stored_after),
         )
         for position in sorted(old.keys() | new.keys())
-        if _digest(old.get(position)) != _digest(new.get(position))
+        if position in stored_before.keys() | stored_after.keys()
+        or _digest(old.get(position)) != _digest(new.get(position))
     )
 
 

@@ -69,7 +69,7 @@ def constant_entry(position: int, held: HeldConstant) -> ConstantEntry:
     values = held.values
     if values is None or values.dtype.kind in "OUSc" or not values.size:
         return ConstantEntry(input=position, name=name, type=kind)
-    wide = values.astype(np.float32) if values.dtype.itemsize < 4 else values
+    wide = values if values.dtype.kind in "biuf" else values.astype(np.float32)
     with np.errstate(invalid="ignore", over="ignore"):  # of NaN and infinity, which are shown
         return ConstantEntry(
             input=position,
@@ -78,7 +78,7 @@ def constant_entry(position: int, held: HeldConstant) -> ConstantEntry:
             least=float(wide.min()),
             largest=float(wide.max()),
             mean=float(wide.mean(dtype=np.float64)),
-            zeros=1 - np.count_nonzero(wide) / wide.size,
+            zeros=float(1 - np.count_nonzero(wide) / wide.size),
         )
 
 
