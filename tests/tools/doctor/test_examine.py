@@ -136,6 +136,14 @@ def test_an_edit_is_named():
     assert found.suspect.backend == ""
 
 
+def test_what_the_checker_alone_minds_is_no_culprit():
+    model = network()
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    found = examine([Case(model)])
+    assert (found.findings[0].verdict, found.culprit) == ("untold", "")
+    assert "ONNX's checker: " in found.findings[0].text
+
+
 @pytest.mark.parametrize(
     ("weights", "says"),
     [
