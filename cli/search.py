@@ -159,6 +159,7 @@ def search(
     with progress_bar(err, "") as update:
         progress = SearchProgress(update, request.seconds)
         journal = TaskJournal(folder, executor_of(ray, jobs), versions(), progress)
+        progress.spent = journal.before
         if journal.resumes:
             say(f"'{folder}' has {journal.resumes} steps of an earlier search: going on from there")
         try:
@@ -220,7 +221,7 @@ def _report(
         GivenModel(graph=each, file=str(file), bytes=size_on_disk(model_file(file)))
         for each, file in ((graph, model), (given_model(output), output))
     )
-    runtime = request.runtime
+    runtime = Runtime(**found["runtime"])
     timed = Measuring(backends=(runtime.backend,), target=runtime.target, threads=runtime.threads)
     with measuring(timed) as options:
         made = search_report(

@@ -20,22 +20,25 @@ from ...tools.tasks.task import Outcome, Task
 
 
 class SearchProgress:
-    """Tells `update` of tasks as they start and end; `seconds`: how long the search may take."""
+    """Tells `update` of tasks as they start and end; `seconds`: how long the search may take.
+
+    `spent`: how many of them are over. `points`: how many networks were judged.
+    """
 
     def __init__(self, update: Callable[[float, str], None], seconds: float) -> None:
         self._update = update
         self._seconds = seconds
-        self._spent = 0.0
+        self.spent = 0.0
         self.points = 0
 
     def __call__(self, task: Task, outcome: Outcome | None) -> None:
         """Take in that `task` starts, or ends with `outcome`."""
         if outcome is not None:
-            self._spent += outcome.seconds
+            self.spent += outcome.seconds
             self.points += task.what == "judge"
-        left = max(0.0, self._seconds - self._spent)
+        left = max(0.0, self._seconds - self.spent)
         self._update(
-            min(1.0, self._spent / self._seconds),
+            min(1.0, self.spent / max(self._seconds, 1.0)),
             f"{task.what}, at most {duration(round(left))} left",
         )
 

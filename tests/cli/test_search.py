@@ -132,3 +132,21 @@ def test_size_in_bytes_is_a_bound(call, files, tmp_path):
     code, shown, _ = call(*files, "--size", "9kB", "--max-drop", "90%", "--json")
     assert json.loads(shown)["budget"]["size"] == 9000
     assert code == (3 if json.loads(shown)["misses"] else 0)
+
+
+def test_a_users_metric_is_asked_again_when_its_file_changes(call, files, tmp_path, monkeypatch):
+    judge = tmp_path / "judge.py"
+    asked = (*files, "--metric", "judge.py:evaluate", "--max-drop", "1%", "--time", "0s", "--json")
+    drops = []
+    for value in (0.25, 0.75):
+        judge.write_text(
+            "seen = []\n"
+            "def evaluate(compiled, feeds):\n"
+            "    seen.append([compiled(feed) for feed in feeds])\n"
+            f"    return 1.0 if len(seen) == 1 else {value}\n"
+        )
+        code, shown, err = call(*asked)
+        assert shown, err
+        told = json.loads(shown)
+        drops.append(max(point["drop"] for point in told["points"]))
+    assert drops == [0.75, 0.25]

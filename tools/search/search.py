@@ -89,9 +89,10 @@ class BudgetSearch:
         self._settle_runtime()
         for pipeline in _FIRST:
             self._add(self._builder.build((pipeline,)))
-        self._costs = Survey(self._journal, self._given, self._request).costs()
-        self._meet()
-        self._fill()
+        if self._has_time("none"):
+            self._costs = Survey(self._journal, self._given, self._request).costs()
+            self._meet()
+            self._fill()
         return self._found()
 
     def _settle_runtime(self) -> None:

@@ -67,6 +67,11 @@ class TaskJournal:
         return self._replayed
 
     @property
+    def before(self) -> float:
+        """The seconds that earlier runs had taken when the journal was opened."""
+        return self._spent
+
+    @property
     def resumes(self) -> int:
         """How many outcomes were there when the journal was opened."""
         return len(self._known)

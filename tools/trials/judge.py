@@ -11,10 +11,13 @@ import onnx_graphsurgeon as gs
 
 from ...ir.files.load import load
 from ...ir.metrics.choose import MetricOptions
+from ...ir.metrics.user import is_users
 from ...passes.quantize.quantize.mixed_precision.bounds import Accuracy, AccuracyBounds
 from ...passes.quantize.quantize.mixed_precision.evaluator import ChoiceEvaluator
 from ..tasks.task import Task, TaskCall
 from .stored_feeds import StoredFeeds
+
+_USERS = "metric.py"
 
 
 class NamedGraphs:
@@ -60,9 +63,10 @@ def told_accuracy(found: Accuracy) -> dict[str, Any]:
 
 def judge(job: TaskCall) -> dict[str, Any]:
     """Compare the outputs on all feeds, by the metric of the task; say whether bounds hold."""
-    options = MetricOptions(
-        job.options["metric"], job.options["class_axis"], tuple(job.options["labels"])
-    )
+    metric = job.options["metric"]
+    if _USERS in job.files:
+        metric = f"{job.files[_USERS]}:{metric.rpartition(':')[2]}"
+    options = MetricOptions(metric, job.options["class_axis"], tuple(job.options["labels"]))
     graphs = NamedGraphs(
         load(job.files["reference"]), {"candidate": lambda: load(job.files["candidate"])}
     )
@@ -85,10 +89,14 @@ def judge_task(
     max_drop: float | None,
     what: str = "",
 ) -> Task:
-    """Return the task that compares `candidate` with `reference`."""
+    """Return the task that compares `candidate` with `reference`.
+
+    The file of a user's metric goes along: another content is another task.
+    """
+    users = {_USERS: Path(options.metric.rpartition(":")[0])} if is_users(options.metric) else {}
     return Task(
         function=f"{__name__}:{judge.__name__}",
         options={**asdict(options), "labels": list(options.labels), "max_drop": max_drop},
-        files={"reference": reference, "candidate": candidate, "feeds": feeds},
+        files={"reference": reference, "candidate": candidate, "feeds": feeds, **users},
         what=what,
     )
