@@ -145,7 +145,7 @@ def test_a_users_metric_is_asked_again_when_its_file_changes(call, files, tmp_pa
             "    seen.append([compiled(feed) for feed in feeds])\n"
             f"    return 1.0 if len(seen) == 1 else {value}\n"
         )
-        code, shown, err = call(*asked)
+        _, shown, err = call(*asked)
         assert shown, err
         told = json.loads(shown)
         drops.append(max(point["drop"] for point in told["points"]))
