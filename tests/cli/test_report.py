@@ -1,6 +1,7 @@
 """`planish report` and `--report`: what they write, and how they end."""
 
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -176,3 +177,14 @@ def test_what_cannot_be_written_is_refused_before_any_work(call, model, tmp_path
     assert_refused(
         call("optimize", model, model, "-o", tmp_path, "--report", tmp_path / "r.html"), "one"
     )
+
+
+def test_a_page_says_what_it_lacks_before_any_work_and_a_document_needs_nothing(
+    call, model, out, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    page, document = out.with_name("r.html"), out.with_name("r.json")
+    assert_refused(call("optimize", model, "-o", out, "--report", page), "planish[report]")
+    assert not out.exists()
+    assert call("report", model, "-o", document, "--no-times", "-q")[0] == 0
+    assert json.loads(document.read_text())["kind"] == "model"
