@@ -14,7 +14,7 @@ from ..core.atomic import replacing
 from ..core.counted import counted
 from ..core.errors import CertificateError
 from ..core.shown import Shown, Summary
-from .prove import CLAIMS, Claim
+from .prove import CLAIMS, Claim, SizesShown
 
 FORMAT = "planish-certificate"
 VERSION = 1
@@ -31,7 +31,7 @@ class WindowClaim:
     - `output`: the tensors before and after that are equal; `inputs`: those that they are computed
       from, pair by pair, which are known to be equal.
     - `before`, `after`: how many nodes compute it.
-    - `claim`, `difference`, `units`, `evaluated`: see `Proof`.
+    - `claim`, `difference`, `units`, `evaluated`, `sizes`: see `Proof`.
     """
 
     name: str
@@ -43,6 +43,7 @@ class WindowClaim:
     difference: float
     units: float
     evaluated: float
+    sizes: SizesShown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +194,7 @@ def _window(found: Any) -> WindowClaim:
         difference=float(found["difference"]),
         units=float(found["units"]),
         evaluated=float(found["evaluated"]),
+        sizes=found["sizes"],
     )
 
 

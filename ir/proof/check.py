@@ -44,6 +44,8 @@ def check_certificate(before: Model, after: Model, certificate: Certificate) -> 
             raise _refused(claim, str(reason)) from reason
         if CLAIMS.index(proof.claim) > CLAIMS.index(claim.claim):
             raise _refused(claim, f"it is '{proof.claim}', not '{claim.claim}'")
+        if proof.sizes != claim.sizes:
+            raise _refused(claim, f"sizes are '{proof.sizes}', not '{claim.sizes}'")
         late.expressions.set(window.output[1], early.expressions.key(window.output[0]))
     _check_outputs(early, late, certificate)
     _check_edits(certificate)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -42,6 +42,8 @@ from .windows import ProofWindow, reads_shape
 Claim = Literal["exact", "identity", "rounding"]
 CLAIMS: tuple[Claim, ...] = ("exact", "identity", "rounding")  # what says most comes first
 
+SizesShown = Literal["given", "all", "chosen"]
+
 # An identity that float64 shows: what its own rounding leaves.
 _IDENTITY = 2.0**-36
 # How many roundings of constants an edit may add up.
@@ -60,13 +62,16 @@ class Proof:
     `difference`: how far the two are apart at random points, as a part of their size; `units`: the
     same in rounding units of the constants' type. `evaluated`: how far they are apart where each
     result is rounded to its own type, in rounding units of the least precise of these; 0 where that
-    was not looked at: of layers, whose sums are long, and of what is exact.
+    was not looked at: of layers, whose sums are long, and of what is exact. `sizes`: whether that
+    holds of the sizes that are "given", of "all" sizes that are open from a few positions on, or of
+    those that were "chosen".
     """
 
     claim: Claim
     difference: float
     units: float
     evaluated: float = 0.0
+    sizes: SizesShown = "given"
 
 
 class NotProvedError(Exception):
@@ -92,7 +97,10 @@ def prove_at(
             seen.append(shapes)
             points = _Points(window, (a.types, b.types), opsets, (*seed, at), shapes)
             proofs.append(_shown(points))
-    return max(proofs, key=lambda proof: (CLAIMS.index(proof.claim), proof.difference))
+    found = max(proofs, key=lambda proof: (CLAIMS.index(proof.claim), proof.difference))
+    if len(sizes) == 1:
+        return found
+    return replace(found, sizes="all" if len(proofs) == 1 else "chosen")
 
 
 def _shown(points: _Points) -> Proof:

@@ -169,7 +169,8 @@ def _pad(call: Call) -> PointValues:
         return x.with_array(np.pad(x.array, added, mode=modes[mode]))
     given = call.given(2)
     value = call.node.attrs.get("value", 0) if given is None else given.fixed().reshape(())[()]
-    return x.with_array(np.pad(x.array[cut], added, constant_values=value))
+    with np.errstate(invalid="ignore"):  # NaN around integers, where nothing is added
+        return x.with_array(np.pad(x.array[cut], added, constant_values=value))
 
 
 def _depth_to_space(call: Call) -> PointValues:

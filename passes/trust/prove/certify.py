@@ -74,6 +74,7 @@ def _claim(shown: ShownWindow, before: Side, after: Side) -> WindowClaim:
         difference=float(f"{proof.difference:.2g}"),
         units=float(f"{proof.units:.2g}"),
         evaluated=float(f"{proof.evaluated:.2g}"),
+        sizes=proof.sizes,
     )
 
 
