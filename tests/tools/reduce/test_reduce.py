@@ -199,3 +199,10 @@ def test_the_script_shows_the_fault_alone(network, tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "")
     assert "y0: 2 of its range" in done.stdout
+
+
+def test_a_script_for_a_large_model_reads_it_and_is_short(tmp_path):
+    case = Case(resnet((1, 1), width=64, size=16))  # which the first of better cases may be
+    text = reproducer_of(case, Wrong(pipeline="exact"), "", tmp_path / "m.onnx")
+    assert "onnx.load('m.onnx')" in text
+    assert len(text) < 5000
