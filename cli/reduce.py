@@ -23,6 +23,8 @@ from .show.console import err, print_json, print_plain, teller
 from .show.progress import status_line
 from .suspect_cases import cases_of
 
+_MOST_NAMED = 5
+
 
 @takes_feeds
 def reduce(
@@ -143,7 +145,9 @@ def _told(found: Reduced, model: Path, keeper: Keeper) -> list[str]:
         lines.append("names, weights and feeds are drawn: nothing of the model is left in it")
     else:
         kept = [*(["names"] if found.has_names else []), *(f"values of '{n}'" for n in found.kept)]
-        lines.append(f"as in the model that was given, look before you share it: {', '.join(kept)}")
+        shown = ", ".join(kept[:_MOST_NAMED])
+        more = f" and {len(kept) - _MOST_NAMED} more" if len(kept) > _MOST_NAMED else ""
+        lines.append(f"as in the model that was given, look before you share it: {shown}{more}")
     return [*lines, f"written: '{keeper.path}', and '{keeper.script}', which shows the fault"]
 
 
