@@ -70,8 +70,11 @@ def test_the_same_again_from_the_journal_and_from_the_pipeline(call, files, tmp_
 
 
 def test_a_search_that_is_ended_goes_on_to_the_same_bytes(call, files, tmp_path, monkeypatch):
-    asked = (*files, "--max-drop", "1%", "--speedup", "50x", "--json")
-    assert call(*asked)[0] == 3
+    asked = (*files, "--max-drop", "1%", "--speedup", "50x")
+    code, _, told = call(*asked)
+    assert code == 3
+    for words in ("speedup", "50x asked", "within max-drop"):
+        assert words in told
     folder = tmp_path / "small.search"
     whole = json.loads((folder / "front.json").read_text())
     # As a kill leaves it: the journal ends somewhere, in the middle of a line.
@@ -94,14 +97,6 @@ def test_ctrl_c_keeps_the_best_so_far(call, files, tmp_path, monkeypatch):
     assert code == 130
     assert "the same command goes on from here" in told
     assert planish.load(tmp_path / "small.onnx").nodes
-
-
-def test_out_of_reach_says_which_bound_and_what_there_is(call, files):
-    code, _, told = call(*files, "--max-drop", "1%", "--speedup", "1000x")
-    assert code == 3
-    assert "speedup" in told
-    assert "1000x asked" in told
-    assert "within max-drop" in told
 
 
 @pytest.mark.parametrize(
@@ -129,7 +124,7 @@ def test_without_samples_there_is_nothing_to_learn_from(call, files):
 
 
 def test_size_in_bytes_is_a_bound(call, files, tmp_path):
-    code, shown, _ = call(*files, "--size", "9kB", "--max-drop", "90%", "--json")
+    code, shown, _ = call(*files, "--size", "9kB", "--max-drop", "90%", "--time", "0s", "--json")
     assert json.loads(shown)["budget"]["size"] == 9000
     assert code == (3 if json.loads(shown)["misses"] else 0)
 
