@@ -12,13 +12,14 @@ import onnx_graphsurgeon as gs
 
 from ..ir.core.atomic import require_writable
 from ..ir.core.errors import PlanishError, SaveError
-from ..ir.files.data_file import bytes_on_disk
+from ..ir.files.data_file import bytes_on_disk, require_spared
 from ..ir.files.load import load as load_model
 from ..ir.files.load import load_lazily
 from ..ir.files.model_folder import ModelFolder, model_folder, write_beside
 from ..ir.files.save import save, to_model
+from ..ir.files.unchanged import files_of
 from .show.console import give_standard_output_away
-from .supervise import while_doing
+from .supervise import reading_from, while_doing
 
 STREAM = Path("-")
 
@@ -49,7 +50,9 @@ def load(path: Path, *, lazily: bool = False) -> gs.Graph:
     with while_doing(f"load '{path}'"):
         if path == STREAM:
             return _from_standard_input()
-        return load_lazily(model_file(path)) if lazily else load_model(model_file(path))
+        graph = load_lazily(model_file(path)) if lazily else load_model(model_file(path))
+    reading_from([(str(file.path), file.size) for file in files_of(graph)])
+    return graph
 
 
 def model_file(path: Path) -> Path:
@@ -127,6 +130,7 @@ def _job(model: Path, output: Path | None, of_models: bool) -> ModelJob:
         return ModelJob(file, output, folder)
     elif output is not None:
         require_writable(output)
+        require_spared(output, file)
     return ModelJob(file, output)
 
 

@@ -121,6 +121,7 @@ def optimize(
                 tell=teller(as_json=as_json),
                 lazily=True,  # a run holds what it reads of them
             )
+            before = size_on_disk(job.model)  # whatever becomes of the file meanwhile
             with pass_progress(err) as progress:
                 result = steps.run(
                     graph,
@@ -141,7 +142,7 @@ def optimize(
                 demand_verified(result)
             if strict:
                 demand_proved(result)
-            run = _written(job, graph, result, portable, drawn)
+            run = _written(job, graph, result, portable, drawn, before)
             tell_left_out(job, teller(as_json=as_json))
             told = optimized_json(run)
             found.append(told)
@@ -157,9 +158,9 @@ def _written(
     result: Result,
     portable: bool,
     drawn: Drawn,
+    bytes_before: int | None,
 ) -> OptimizedModel:
     """Write what became of `graph`, if `job` says where, and return what is to be said of it."""
-    before = size_on_disk(job.model)  # the output may be the same file
     write(result.graph, job, portable=portable)
     certificate = write_certificate(result, job)
     made = inline_fused(result.graph) if portable else result.graph
@@ -171,7 +172,7 @@ def _written(
         drawn=drawn,
         before=size_of(graph),
         after=size_of(made),
-        bytes_before=before,
+        bytes_before=bytes_before,
         bytes_after=size_on_disk(job.written),
         nodes=sum(1 for scope in scopes(result.graph) for _ in scope.nodes),
     )

@@ -16,7 +16,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
 from .exit_codes import FAILED
@@ -38,8 +38,10 @@ _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<name>\S+
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 _BY_KERNEL = 0x80  # SI_KERNEL of <asm-generic/siginfo.h>
 _ROOM = 4096
+_ROOM_FOR_FILES = 1 << 16
 
 _doing: mmap.mmap | None = None
+_files: mmap.mmap | None = None
 
 
 def doing(what: str) -> None:
@@ -58,6 +60,29 @@ def while_doing(what: str) -> Iterator[None]:
     doing(before)
 
 
+def reading_from(files: Iterable[tuple[str, int]]) -> None:
+    """Tell the process that waits which files are mapped from now on, and how many bytes each has.
+
+    One that somebody cuts short ends the process when it is read.
+    """
+    if _files is not None:
+        for name, size in files:
+            line = f"{size} {os.path.abspath(name)}\n".encode(errors="surrogateescape")
+            if "\n" not in name and _files.tell() + len(line) < _ROOM_FOR_FILES:
+                _files.write(line)
+
+
+def _cut_short() -> str:
+    """Return the name of a file that has become shorter since `reading_from`; "" of none."""
+    assert _files is not None
+    for line in _files[:].rstrip(b"\0").decode(errors="surrogateescape").splitlines():
+        size, _, name = line.partition(" ")
+        with contextlib.suppress(OSError):
+            if os.stat(name).st_size < int(size):
+                return name
+    return ""
+
+
 def _told() -> str:
     """Return what was told last."""
     return _doing[:].split(b"\0")[0].decode(errors="replace") if _doing is not None else ""
@@ -69,12 +94,13 @@ def supervised(run: Callable[[], None]) -> None:
     Here, on other systems than Linux, under a debugger, with `PLANISH_SUPERVISE=0`, and where the
     system allows no more processes.
     """
-    global _doing
+    global _doing, _files
     if not _can_supervise():
         run()
         return
     parent, watched = os.getpid(), _PASSED_ON | {signal.SIGCHLD}
     _doing, report = mmap.mmap(-1, _ROOM), os.memfd_create("planish-report")
+    _files = mmap.mmap(-1, _ROOM_FOR_FILES)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else nothing is told of children
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     try:
@@ -144,7 +170,11 @@ def _message(ended: str, traces: str) -> str:
     text = f"error: {ended} ended the process while it was at '{_told() or 'its start'}'"
     text += f" ({_CRASHES[ended]}"
     text += f", in {_place(traces)})" if traces else ")"
-    text += "; no half-written file is left. Look whether the model runs elsewhere"
+    text += "; no half-written file is left. "
+    cut = _cut_short() if ended == "SIGBUS" else ""
+    if cut:
+        return f"{text}'{cut}' became shorter while it was read; leave it alone and run again\n"
+    text += "Look whether the model runs elsewhere"
     kept = keep_report(traces) if traces else ""
     return f"{text}; report it with the model{kept and f' and {kept}'}\n"
 

@@ -28,9 +28,15 @@ class WeightFile:
     """A file that stays open, so that it is the same one when another takes its name."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._file = path.open("rb", buffering=0)
+        weakref.finalize(self, self._file.close)
         self._marks = self._seen()
+
+    @property
+    def size(self) -> int:
+        """The size when it was opened, in bytes."""
+        return self._marks[0]
 
     def read(self, at: int, values: Array) -> None:
         """Fill `values` with what lies at `at`; raises LoadError where the file was written to."""
@@ -41,26 +47,37 @@ class WeightFile:
                 break
             left[: len(found)] = found
             left, at = left[len(found) :], at + len(found)
-        self._check(whole=not left)
+        self.check(whole=not left)
 
     def map(self, at: int, size: int) -> Array:
-        """Return the bytes at `at`, mapped for as long as somebody holds them."""
-        self._check(whole=True)
+        """Return the bytes at `at`, mapped for as long as somebody holds them.
+
+        What is written to the file shows in them: `check` says whether anything was.
+        """
+        self.check()
         start = at - at % mmap.ALLOCATIONGRANULARITY
-        mapped = mmap.mmap(
+        mapped = _Mapping(
             self._file.fileno(), at + size - start, offset=start, access=mmap.ACCESS_READ
         )
+        mapped.source = self
         return np.frombuffer(mapped, np.uint8, size, at - start)
 
-    def _check(self, *, whole: bool) -> None:
+    def check(self, *, whole: bool = True) -> None:
+        """Raise LoadError where the file was written to since it was opened, or not `whole`."""
         if not whole or self._seen() != self._marks:
             raise LoadError(
-                f"'{self._path}' was written to while it was read; leave it alone and run again"
+                f"'{self.path}' was written to while it was read; leave it alone and run again"
             )
 
     def _seen(self) -> tuple[int, int]:
         status = os.fstat(self._file.fileno())
         return status.st_size, status.st_mtime_ns
+
+
+class _Mapping(mmap.mmap):
+    """A mapping that knows its file, which lives as long."""
+
+    source: WeightFile
 
 
 class FileValues(LazyValues):  # type: ignore[misc]
@@ -81,7 +98,7 @@ class FileValues(LazyValues):  # type: ignore[misc]
     ) -> None:
         self.dtype, self.shape = dtype, shape
         self.nbytes = dtype.itemsize * math.prod(shape)
-        self._file, self._at, self._mapped = file, at, mapped
+        self.file, self._at, self._mapped = file, at, mapped
         self._held: weakref.ref[Array] | None = None
 
     def load(self) -> Array:
@@ -95,9 +112,9 @@ class FileValues(LazyValues):  # type: ignore[misc]
 
     def _read(self) -> Array:
         if self._mapped:
-            return self._file.map(self._at, self.nbytes).view(self.dtype).reshape(self.shape)
+            return self.file.map(self._at, self.nbytes).view(self.dtype).reshape(self.shape)
         values = np.empty(self.shape, self.dtype)
-        self._file.read(self._at, values)
+        self.file.read(self._at, values)
         return values
 
 
@@ -119,3 +136,13 @@ def let_go(constant: gs.Constant) -> None:
 def lies_in_file(tensor: gs.Tensor) -> bool:
     """Say whether `tensor` is a constant that may be let go."""
     return SOURCE in tensor.__dict__
+
+
+def file_of(constant: gs.Constant) -> WeightFile | None:
+    """Return the file in which values of `constant` lie, mapped or to be read; None of others."""
+    held = constant.__dict__.get(SOURCE, constant._values)
+    if isinstance(held, FileValues):
+        return held.file
+    while isinstance(held, np.ndarray | memoryview):
+        held = held.base if isinstance(held, np.ndarray) else held.obj
+    return held.source if isinstance(held, _Mapping) else None

@@ -11,10 +11,17 @@ import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from ..core.errors import SaveError
+from ..proto.left_out import left_out_at
+from .read import read_apart
 
 _ALIGNMENT = 4096  # so that a reader may map each tensor by itself
 _CHUNK = 1 << 24
@@ -77,10 +84,48 @@ def data_files(path: Path) -> list[Path]:
     return [found for found in path.parent.iterdir() if pattern.fullmatch(found.name)]
 
 
+def model_files(path: Path) -> list[Path]:
+    """Return `path`, and the files beside it that hold weights of the model there.
+
+    Only `path` where that is no ONNX model, or is not there.
+    """
+    try:
+        model = onnx.ModelProto.FromString(read_apart(path, lazily=True)[0])
+    except (DecodeError, OSError, ValueError):
+        return [path]  # which reading it says
+    found = [path.parent / name for name in sorted(set(_locations(model.graph)))]
+    return [path, *(file for file in found if file.is_file())]
+
+
 def bytes_on_disk(path: str | os.PathLike[str]) -> int:
-    """Return the size of a model file and of the weights that `save` put beside it, in bytes."""
-    path = Path(os.path.realpath(path))
-    return sum(file.stat().st_size for file in (path, *data_files(path)))
+    """Return the size of a model file and of the files with its weights, in bytes."""
+    return sum(file.stat().st_size for file in model_files(Path(os.path.realpath(path))))
+
+
+def require_spared(output: Path, model: Path) -> None:
+    """Raise SaveError where writing `output` would replace weights that `model` reads."""
+    if not output.exists():
+        return
+    for file in model_files(model)[1:]:
+        if file.samefile(output):
+            raise SaveError(
+                f"cannot write '{output}': it holds weights of '{model}', which could not be read "
+                "any more; name another file"
+            )
+
+
+def _locations(graph: onnx.GraphProto) -> Iterator[str]:
+    tensors = list(graph.initializer)
+    for sparse in graph.sparse_initializer:
+        tensors += [sparse.values, sparse.indices]
+    for node in graph.node:
+        for attribute in node.attribute:
+            tensors += [attribute.t, *attribute.tensors]
+            for body in (attribute.g, *attribute.graphs):
+                yield from _locations(body)
+    for tensor in tensors:
+        if left_out_at(tensor) is None:
+            yield from (entry.value for entry in tensor.external_data if entry.key == "location")
 
 
 def _holds(path: Path, written: Writer) -> bool:

@@ -13,12 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-from google.protobuf.message import DecodeError
-
 from ..core.atomic import replacing
 from ..core.errors import LoadError, SaveError
-from .data_file import data_files
+from .data_file import data_files, model_files
 
 CONFIG = "config.json"
 _PLACES = (".", "onnx")
@@ -43,8 +40,7 @@ class ModelFolder:
 
         Weights of other frameworks and folders do not; the weights of this model are neither.
         """
-        own = {self.model.parent / name for name in _data_of(self.model)}
-        own.update({self.model, *data_files(self.model), *self.model.parents})
+        own = {*model_files(self.model), *data_files(self.model), *self.model.parents}
         found = [p for p in sorted(self.path.iterdir()) if p not in own and p.name[0] != "."]
         kept = [p for p in found if p.is_file() and p.suffix not in _WEIGHTS]
         return kept, [p for p in found if p not in kept]
@@ -102,23 +98,3 @@ def _appearing(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
-
-
-def _data_of(model: Path) -> set[str]:
-    """Return the names of the files that hold the weights of the model at `model`."""
-    try:
-        proto = onnx.load(model, load_external_data=False)
-    except (DecodeError, OSError):
-        return set()  # which reading it says
-    return set(_locations(proto.graph))
-
-
-def _locations(graph: onnx.GraphProto) -> Iterator[str]:
-    tensors = list(graph.initializer)
-    for node in graph.node:
-        for attribute in node.attribute:
-            tensors += [attribute.t, *attribute.tensors]
-            for body in (attribute.g, *attribute.graphs):
-                yield from _locations(body)
-    for tensor in tensors:
-        yield from (entry.value for entry in tensor.external_data if entry.key == "location")

@@ -20,6 +20,7 @@ from ..proto.to_proto import to_proto
 from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes
 from .data_file import DataFile, Writer
 from .given import Model, as_graph
+from .unchanged import require_unchanged
 
 _INLINE = 1024
 
@@ -64,6 +65,7 @@ def save(
             with replacing(path) as file:
                 for piece in pieces:
                     file.write(piece)
+                require_unchanged(graph)
     except OSError as error:
         raise SaveError(
             f"cannot write '{path}': {error.strerror or error}; nothing was left behind"
@@ -93,6 +95,7 @@ def _save_external(graph: gs.Graph, path: Path, portable: bool) -> None:
             for key, value in location:
                 placeholders[name].external_data.add(key=key, value=str(value))
         file.write(_serialized(model))
+        require_unchanged(graph)
         # A full disk must show before the data file takes its place.
         file.flush()
         os.fsync(file.fileno())

@@ -7,7 +7,6 @@ still loads; and a location may only name a regular file inside the model's own 
 from __future__ import annotations
 
 import math
-import mmap
 import sys
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -52,7 +51,7 @@ class TensorData:
         self._folder = folder
         self._lazily = lazily
         self._files: dict[Path, WeightFile] = {}
-        self._maps: dict[Path, mmap.mmap | bytes] = {}
+        self._maps: dict[Path, np.ndarray[Any, Any]] = {}
 
     def held(self, tensor: TensorProto) -> np.ndarray[Any, Any] | FileValues:
         """Return the values of an initializer as a constant is to hold them."""
@@ -62,8 +61,6 @@ class TensorData:
         path, offset, size = self._place(tensor)
         if size < _LARGE:
             return self.array(tensor)
-        if path not in self._files:
-            self._files[path] = WeightFile(path)
         dtype = dtypes.numpy_dtype(tensor.data_type)
         return FileValues(self._files[path], offset, dtype, tuple(tensor.dims), mapped=True)
 
@@ -75,8 +72,8 @@ class TensorData:
         path, offset, length = self._place(tensor)
         buffer = self._map(path, tensor.name)
         if dtypes.bits(tensor.data_type) < 8:
-            return _unpack(tensor, bytes(buffer[offset : offset + length]))
-        flat = np.frombuffer(buffer, np.uint8, count=length, offset=offset)
+            return _unpack(tensor, buffer[offset : offset + length].tobytes())
+        flat = buffer[offset : offset + length]
         return flat.view(dtypes.numpy_dtype(tensor.data_type)).reshape(tuple(tensor.dims))
 
     def _place(self, tensor: TensorProto) -> tuple[Path, int, int]:
@@ -181,14 +178,11 @@ class TensorData:
             raise LoadError(f"{where}, but '{path}' is not a regular file")
         return real
 
-    def _map(self, path: Path, name: str) -> mmap.mmap | bytes:
+    def _map(self, path: Path, name: str) -> np.ndarray[Any, Any]:
         if path not in self._maps:
             try:
-                with path.open("rb") as file:
-                    empty = path.stat().st_size == 0
-                    self._maps[path] = (
-                        b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                    )
+                file = self._files[path] = WeightFile(path)
+                self._maps[path] = file.map(0, file.size) if file.size else np.empty(0, np.uint8)
             except OSError as error:
                 raise LoadError(
                     f"external data of tensor '{name}' cannot be read from '{path}': {error}"

@@ -23,6 +23,7 @@ from ...ir.core.option_text.options import bind
 from ...ir.core.seed import require_seed
 from ...ir.core.shown import Shown, Summary, shortened
 from ...ir.files.given import Model, as_graph
+from ...ir.files.unchanged import unchanged
 from ...ir.run.given_feeds import require_feeds
 from ...ir.run.replay import replayable
 from ..engine.context import Feeds
@@ -159,7 +160,8 @@ class Pipeline(Shown):
         and the worst output. By default a run is not strict, unless the environment variable
         PLANISH_STRICT is 1.
 
-        Raises FeedError where given feeds do not fit the graph, RefusedError where an option or the
+        Raises LoadError where a file in which weights of `graph` lie was written to meanwhile,
+        FeedError where given feeds do not fit the graph, RefusedError where an option or the
         graph does not allow what was asked of a pass; with `limit`, VerificationError where
         verification at the end does not hold.
         """
@@ -170,7 +172,7 @@ class Pipeline(Shown):
         require_seed(seed)
         graph = as_graph(graph)
         require_feeds(feeds, graph)
-        with paused_gc(), replayable(feeds) as data:
+        with paused_gc(), replayable(feeds) as data, unchanged(graph):
             options = RunOptions(
                 verify=verify,
                 target=target,

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from planish.cli.show import console
+from planish.passes.pipeline import pipeline
 
 from tests.cli.common import assert_refused
 
@@ -130,3 +131,45 @@ def test_a_reader_that_has_left_is_no_failure(words):
         started.stdout.close()
         assert started.stderr.read() == b""
     assert started.returncode == 141
+
+
+@pytest.fixture
+def apart(model, tmp_path):
+    """Return a model whose weights lie beside it under a name of another exporter."""
+    path = tmp_path / "apart.onnx"
+    onnx.save(
+        onnx.load(model), path, save_as_external_data=True, location="w.bin", size_threshold=0
+    )
+    return path
+
+
+def test_sizes_have_the_files_of_weights(call, apart, out):
+    code, shown, _ = call("optimize", apart, out, "--json")
+    assert code == 0
+    weights = apart.with_name("w.bin")
+    (found,) = json.loads(shown)["models"]
+    assert weights.stat().st_size > 0
+    assert found["before"]["bytes"] == apart.stat().st_size + weights.stat().st_size
+    assert found["after"]["bytes"] == out.stat().st_size
+
+
+@pytest.mark.parametrize("command", ["optimize", "compile"])
+def test_weights_of_the_model_are_not_replaced(call, apart, command):
+    weights = apart.with_name("w.bin")
+    before = weights.read_bytes()
+    assert_refused(call(command, apart, "-o", weights), str(weights), str(apart))
+    assert weights.read_bytes() == before
+
+
+def test_the_file_may_go_during_the_run(call, model, out, monkeypatch):
+    size, run = model.stat().st_size, pipeline.run_passes
+
+    def gone(*given):
+        model.unlink()
+        return run(*given)
+
+    monkeypatch.setattr(pipeline, "run_passes", gone)
+    code, shown, error = call("optimize", model, out, "--json")
+    assert code == 0, error
+    assert json.loads(shown)["models"][0]["before"]["bytes"] == size
+    assert operators(out) == ["Conv"]

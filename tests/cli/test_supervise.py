@@ -56,6 +56,23 @@ def test_what_ends_the_process_is_said(ended, said, tmp_path):
         assert 'File "<string>"' in report.read_text()
 
 
+def test_a_file_that_was_cut_short_is_named(tmp_path):
+    file = tmp_path / "w.bin"
+    file.write_bytes(bytes(1 << 16))
+    body = f"""import mmap
+    from planish.cli.supervise import reading_from
+    mapped = mmap.mmap(os.open({str(file)!r}, os.O_RDONLY), 0, prot=mmap.PROT_READ)
+    reading_from([({str(file)!r}, len(mapped))])
+    os.truncate({str(file)!r}, 100)
+    mapped[1 << 15]"""
+    child = start(body, env={**os.environ, "TMPDIR": str(tmp_path)})
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 4
+    assert err.startswith("error: SIGBUS ended the process")
+    assert f"'{file}' became shorter while it was read; leave it alone" in err
+    assert "report it" not in err
+
+
 @pytest.mark.parametrize("code", [0, 1, 130])
 def test_the_code_and_what_was_shown_pass_through(code):
     child = start(f"print('once'); sys.exit({code})")

@@ -14,6 +14,7 @@ from planish.ir.core.variables import dense_values
 from planish.ir.files import read
 from planish.ir.files.load import load_lazily
 from planish.ir.graph.edit import Edit
+from planish.passes.pipeline.from_function import pass_from_function
 
 from tests.helpers import run_ort
 
@@ -121,6 +122,27 @@ def test_a_file_that_was_written_to_is_refused(path):
             more.write(b"more")
     with pytest.raises(LoadError, match="was written to"):
         dense_values(weights(graph)[0])
+
+
+def test_a_run_counts_only_if_no_file_was_written_to_meanwhile(path, tmp_path):
+    beside = path.parent / "weights"
+    file = beside if beside.exists() else path
+
+    def write(graph):
+        with file.open("r+b") as opened:
+            opened.seek(file.stat().st_size - 4096)
+            opened.write(bytes(16))
+
+    steps = planish.Pipeline((pass_from_function(write, "write", exact=True)(),))
+    before = sorted(tmp_path.iterdir())
+    for read_by in (load_lazily, planish.load) if file == beside else (load_lazily,):
+        graph = read_by(path)
+        with pytest.raises(LoadError, match=f"'{file}' was written to"):
+            steps.run(graph)
+        for external in (False, True):
+            with pytest.raises(LoadError, match="was written to"):
+                planish.save(graph, tmp_path / "made.onnx", external=external)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def _written(graph):
