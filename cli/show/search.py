@@ -73,6 +73,9 @@ def best_lines(found: Found, output: Path, front: Path) -> list[str]:
         f"all points: {front}; `planish search MODEL -o OUT --replay {front}` gives the same bytes",
     ]
     lines += [f"not built: {text}: {error}" for text, error in found.failed]
+    if found.left_out:
+        steps = counted(len(found.left_out), "step of the survey", "steps of the survey")
+        lines.append(f"time was up before {steps}: {'; '.join(dict.fromkeys(found.left_out))}")
     if best.foretold:
         lines.insert(
             1, f"foretold {latency(best.foretold['seconds'])}, measured {latency(best.seconds)}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import planish
 from planish.cli import executor
+from planish.tools.tasks import journal
 from planish.tools.trials import clock
 
 from tests.cli.common import assert_refused
@@ -99,6 +101,24 @@ def test_ctrl_c_keeps_the_best_so_far(call, files, tmp_path, monkeypatch):
     assert planish.load(tmp_path / "small.onnx").nodes
 
 
+def test_time_that_is_up_within_the_survey_ends_it(call, files, tmp_path, monkeypatch):
+    counting = InProcess()
+    monkeypatch.setattr(executor, "LocalProcesses", lambda count: counting)
+    monkeypatch.setattr(journal, "time", SimpleNamespace(monotonic=lambda: float(counting.count)))
+    surveyed = []
+    for seconds in (7, 20, 30):
+        asked = ("--max-drop", "90%", "--speedup", "50x", "--time", f"{seconds}s")
+        code, shown, err = call(*files, *asked, "--json")
+        assert code == 3, err
+        told = json.loads(shown)
+        assert told["left_out"]
+        assert counting.count <= seconds  # each takes a second, and what was done is there
+        surveyed.append(told["sites"] is not None)
+    assert surveyed == [False, False, True]  # what was surveyed serves
+    assert len(told["sites"]["layers"]) == 3
+    assert f"time was up before {len(told['left_out'])} steps" in call(*files, *asked)[1]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -107,6 +127,7 @@ def test_ctrl_c_keeps_the_best_so_far(call, files, tmp_path, monkeypatch):
         (["--speedup", "0"], ["speedup is 0.0"]),
         (["--size", "4XB", "--max-drop", "1%"], ["--size scales images"]),
         (["--max-size", "4XB"], ["--max-size is '4XB'", "`4MB`"]),
+        (["--speedup", "2", "--time", "0s"], ["time is 0 seconds", "20min"]),
         (["--speedup", "2", "--time", "soon"], ["--time is 'soon'", "`20min`"]),
         (["--max-drop", "150%"], ["max-drop is 1.5"]),
         (["--max-drop", "1%", "--labels", "l"], ["l"]),
@@ -124,14 +145,15 @@ def test_without_samples_there_is_nothing_to_learn_from(call, files):
 
 
 def test_size_in_bytes_is_a_bound(call, files, tmp_path):
-    code, shown, _ = call(*files, "--size", "9kB", "--max-drop", "90%", "--time", "0s", "--json")
+    code, shown, _ = call(*files, "--size", "9kB", "--max-drop", "90%", "--time", "1e-3s", "--json")
     assert json.loads(shown)["budget"]["size"] == 9000
     assert code == (3 if json.loads(shown)["misses"] else 0)
 
 
 def test_a_users_metric_is_asked_again_when_its_file_changes(call, files, tmp_path, monkeypatch):
     judge = tmp_path / "judge.py"
-    asked = (*files, "--metric", "judge.py:evaluate", "--max-drop", "1%", "--time", "0s", "--json")
+    files += ["--metric", "judge.py:evaluate", "--time", "1e-3s"]
+    asked = (*files, "--max-drop", "1%", "--json")
     drops = []
     for value in (0.25, 0.125):  # of another size: bytecode is kept by size and second
         judge.write_text(

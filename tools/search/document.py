@@ -39,6 +39,7 @@ def document(found: Found, request: Request, told: Mapping[str, Any]) -> dict[st
         "misses": misses(found.best, request.budget),
         "foresight": asdict(found.foresight),
         "failed": [{"pipeline": text, "error": error} for text, error in found.failed],
+        "left_out": list(found.left_out),
         "sites": None if found.costs is None else _sites(found.costs),
     }
 

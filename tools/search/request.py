@@ -40,3 +40,10 @@ class Request:
     metric: MetricOptions = AUTOMATIC
     runtime: Runtime = field(default_factory=Runtime)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the time; raises RefusedError where there is none."""
+        if not self.seconds > 0:
+            raise RefusedError(
+                f"time is {self.seconds:g} seconds; give what a search may take, such as 20min"
+            )

@@ -47,7 +47,8 @@ _GAP = 1.2
 class Found:
     """What a search has found: all points, those that no other beats, and the one to take.
 
-    `runtime`: what all times are of. `failed`: what could not be built, and why.
+    `runtime`: what all times are of. `failed`: what could not be built, and why. `left_out`: steps
+    of the survey that there was no time for.
     """
 
     points: tuple[Point, ...]
@@ -58,6 +59,7 @@ class Found:
     foresight: Foresight
     runtime: Runtime
     failed: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 class BudgetSearch:
@@ -81,6 +83,7 @@ class BudgetSearch:
         self._points: list[Point] = []
         self._tried: set[tuple[SitePlan, Recovery]] = set()
         self._costs: SiteCosts | None = None
+        self._left_out: tuple[str, ...] = ()
         self._best: Point | None = None
         self._longest: dict[Recovery, float] = {}
 
@@ -90,7 +93,10 @@ class BudgetSearch:
         for pipeline in _FIRST:
             self._add(self._builder.build((pipeline,)))
         if self._has_time("none"):
-            self._costs = Survey(self._journal, self._given, self._request).costs()
+            survey = Survey(self._journal, self._given, self._request)
+            self._costs = survey.costs()
+            self._left_out = tuple(survey.left_out)
+        if self._costs is not None:
             self._meet()
             self._fill()
         return self._found()
@@ -287,6 +293,7 @@ class BudgetSearch:
             foresight=self._foresight(),
             runtime=self._request.runtime,
             failed=tuple(self._builder.failed),
+            left_out=self._left_out,
         )
 
     def _baseline(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,17 +58,24 @@ class Given:
 
 
 class Survey:
-    """Measures, through `journal`, what `given` costs under each candidate."""
+    """Measures, through `journal`, what `given` costs under each candidate.
+
+    Time is asked for before each step. `left_out`: the steps that were too late for it; what they
+    would have told of is no choice, and of crossings nothing is counted.
+    """
 
     def __init__(self, journal: TaskJournal, given: Given, request: Request) -> None:
         self._journal = journal
         self._given = given
         self._request = request
         self._labels = request.metric.labels
+        self.left_out: list[str] = []
 
-    def costs(self) -> SiteCosts:
-        """Measure all candidates."""
+    def costs(self) -> SiteCosts | None:
+        """Measure all candidates; None where time was up before the layers were timed as given."""
         (simple,) = self._run([self._build(self._given.model, BASE, "simplify")])
+        if simple is None:
+            return None
         base = simple.files[MODEL]
         sites = read_sites(load(base))
         masked = [base, *self._masked(base)]
@@ -75,19 +83,25 @@ class Survey:
         names, parameters = self._substitutes(base, sites, substituted)
         left = _left(masked, sites)
         seconds = self._seconds(masked, substituted, sites, names)
+        if not np.isfinite(seconds[0, 0]).all():
+            return None
+        noise = self._noise(base, sites, substituted)
+        pruned = self._pruned(masked, sites)
+        levels = _whole_levels(seconds[0], pruned)
         return SiteCosts(
             sites=sites,
-            amounts=AMOUNTS,
-            left=left,
-            seconds=seconds,
+            amounts=AMOUNTS[:levels],
+            left=left[:levels],
+            seconds=seconds[:, :levels],
             parameters=parameters,
-            noise=self._noise(base, sites, substituted),
-            pruned=self._pruned(masked, sites),
+            noise=noise,
+            pruned=pruned[:levels],
             crossing=self._crossing(base, sites, seconds[:, 0], names),
             names=names,
         )
 
     def _masked(self, base: Path) -> list[Path]:
+        """Return the masked models, by amount, as far as there was time for them."""
         tasks = [
             self._build(
                 base,
@@ -97,14 +111,15 @@ class Survey:
             )
             for amount in AMOUNTS[1:]
         ]
-        return [outcome.files[MODEL] for outcome in self._run(tasks)]
+        done = itertools.takewhile(lambda outcome: outcome is not None, self._run(tasks))
+        return [outcome.files[MODEL] for outcome in done if outcome is not None]
 
     def _substituted(self, base: Path) -> dict[Substitute, Path]:
         tasks = [
             self._build(base, substitute.text(), f"{substitute.name} everywhere", _FEEDS)
             for substitute in SUBSTITUTES
         ]
-        outcomes = self._journal.run(tasks)
+        outcomes = self._outcomes(tasks)
         return {
             substitute: outcome.files[MODEL]
             for substitute, outcome in zip(SUBSTITUTES, outcomes, strict=True)
@@ -142,7 +157,7 @@ class Survey:
         """Return the seconds [treatments, amounts, layers]; infinite where nothing was built."""
         builds: dict[tuple[int, int], Task] = {}
         for place, treatment in enumerate(TREATMENTS):
-            amounts = range(len(AMOUNTS)) if treatment in (FLOAT, Treatment("int8")) else [0]
+            amounts = range(len(masked)) if treatment in (FLOAT, Treatment("int8")) else [0]
             if treatment.substitute is not None and not names.get(treatment.substitute.name):
                 continue
             for level in amounts:
@@ -156,14 +171,15 @@ class Survey:
                     f"{treatment.name} everywhere, {AMOUNTS[level]:.0%} of the channels gone",
                     _FEW,
                 )
-        outcomes = zip(builds, self._journal.run(list(builds.values())), strict=True)
+        outcomes = zip(builds, self._outcomes(list(builds.values())), strict=True)
         built = {key: outcome for key, outcome in outcomes if outcome.error is None}
         profiles = self._run(
             [self._profile(outcome.files[MODEL], sites, names) for outcome in built.values()]
         )
-        found = np.full((len(TREATMENTS), len(AMOUNTS), len(sites.layers)), np.inf)
+        found = np.full((len(TREATMENTS), len(masked), len(sites.layers)), np.inf)
         for (place, level), profile in zip(built, profiles, strict=True):
-            found[place, level] = seconds_of(profile.value)
+            if profile is not None:
+                found[place, level] = seconds_of(profile.value)
         return _scaled(found)
 
     def _crossing(self, base: Path, sites: Sites, seconds: Array, names: Names) -> float:
@@ -177,7 +193,11 @@ class Survey:
         floats = [s.name for s, t in zip(sites.layers, plan.treatments, strict=True) if t == FLOAT]
         text = _TIMED["int8"].replace(_INT8, f"{_INT8},exclude={show_value(floats)}")
         (built,) = self._run([self._build(base, text, "every second layer int8", _FEW)])
+        if built is None:
+            return 0.0
         (profile,) = self._run([self._profile(built.files[MODEL], sites, names)])
+        if profile is None:
+            return 0.0
         return crossing_of(sites, plan, float(profile.value["whole"]), seconds)
 
     def _noise(self, base: Path, sites: Sites, substituted: Mapping[Substitute, Path]) -> Array:
@@ -198,7 +218,8 @@ class Survey:
         found = np.full((len(TREATMENTS), len(sites.layers)), np.inf)
         found[0] = 0.0
         for place, outcome in zip(tasks, self._run(list(tasks.values())), strict=True):
-            found[place] = outcome.value
+            if outcome is not None:
+                found[place] = outcome.value
         for place, treatment in enumerate(TREATMENTS):
             if treatment.substitute is not None and treatment.precision == "int8":
                 floats = TREATMENTS.index(Treatment("float", treatment.substitute))
@@ -214,10 +235,14 @@ class Survey:
                 model=masked[0],
                 masked=path,
             )
-            for amount, path in zip(AMOUNTS[1:], masked[1:], strict=True)
+            for amount, path in zip(AMOUNTS[1:], masked[1:], strict=False)
         ]
-        rows = [outcome.value for outcome in self._run(tasks)]
-        return np.array([[0.0] * len(sites.groups), *rows]).reshape(len(AMOUNTS), -1)
+        found = np.full((len(masked), len(sites.groups)), np.inf)
+        found[0] = 0.0
+        for level, outcome in enumerate(self._run(tasks), 1):
+            if outcome is not None:
+                found[level] = outcome.value
+        return found
 
     def _alone(
         self, function: Callable[[TaskCall], list[float]], sites: Sites, what: str, **files: Path
@@ -252,8 +277,15 @@ class Survey:
             what="time of each layer",
         )
 
-    def _run(self, tasks: Sequence[Task]) -> list[Outcome]:
-        return [outcome.require() for outcome in self._journal.run(tasks)]
+    def _run(self, tasks: Sequence[Task]) -> list[Outcome | None]:
+        """Return the outcomes, None where time was up. Raises TaskError where a task failed."""
+        return [None if each.late else each.require() for each in self._outcomes(tasks)]
+
+    def _outcomes(self, tasks: Sequence[Task]) -> list[Outcome]:
+        found = self._journal.run(tasks, until=self._request.seconds)
+        late = (task.what for task, outcome in zip(tasks, found, strict=True) if outcome.late)
+        self.left_out += late
+        return found
 
 
 def _left(models: Sequence[Path], sites: Sites) -> Array:
@@ -263,8 +295,22 @@ def _left(models: Sequence[Path], sites: Sites) -> Array:
     return np.asarray(counts / np.maximum(channels, 1)).reshape(len(models), -1)
 
 
+def _whole_levels(seconds: Array, pruned: Array) -> int:
+    """Return how many amounts, from none on, are known of: [amounts, layers], [amounts, groups]."""
+    rows = zip(seconds, pruned, strict=True)
+    known = (bool(np.isfinite(times).all() and np.isfinite(noise).all()) for times, noise in rows)
+    return sum(itertools.takewhile(bool, known))
+
+
 def _scaled(seconds: Array) -> Array:
-    """Return `seconds` where other treatments than float and int8 go with amounts as these do."""
+    """Return `seconds` where other treatments than float and int8 go with amounts as these do.
+
+    int8 goes with those that it was not timed for as float does.
+    """
+    int8 = seconds[TREATMENTS.index(Treatment("int8"))]
+    floats = seconds[TREATMENTS.index(FLOAT)]
+    if np.isfinite(int8[0]).all():
+        int8[:] = np.where(np.isfinite(int8), int8, int8[:1] * (floats / floats[:1]))
     for place, treatment in enumerate(TREATMENTS):
         if treatment in (FLOAT, Treatment("int8")):
             continue

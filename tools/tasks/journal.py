@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from .task import Executor, Outcome, Task, named_files
 
 _LINES = "journal.jsonl"
 _OWNER = "process"
+_MADE = ".made-"  # folders that tasks write to
+_FLOAT = "non-finite"
+_LATE = Outcome(error="time was up before it", late=True)
 
 Told = Callable[[Task, Outcome | None], None]
 
@@ -51,6 +55,8 @@ class TaskJournal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _take(folder / _OWNER)
+            for left in folder.glob(f"{_MADE}*"):  # of a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
             self._known = _read(folder / _LINES)
         except OSError as error:
             raise SaveError(
@@ -76,31 +82,44 @@ class TaskJournal:
         """How many outcomes were there when the journal was opened."""
         return len(self._known)
 
-    def run(self, tasks: Sequence[Task]) -> list[Outcome]:
-        """Return the outcomes of `tasks`, each done now or taken from before."""
+    def run(self, tasks: Sequence[Task], until: float | None = None) -> list[Outcome]:
+        """Return the outcomes of `tasks`, each done now or taken from before.
+
+        After `until` seconds, counted as `spent` is, none is begun: what is not there is `late`.
+        """
         keys = [self._key(task) for task in tasks]
         missing = [place for place, key in enumerate(keys) if key not in self._known]
         first = dict.fromkeys(keys[place] for place in missing)
         fresh = [keys.index(key) for key in first]
         if fresh:
-            self._do([tasks[place] for place in fresh], list(first))
-        found = [self._outcome(key) for key in keys]
-        self._replayed = max(self._replayed, *(self._known[key]["elapsed"] for key in keys), 0.0)
-        return found
+            self._do([tasks[place] for place in fresh], list(first), until)
+        known = [self._known[key]["elapsed"] for key in keys if key in self._known]
+        self._replayed = max([self._replayed, *known])
+        return [self._outcome(key) if key in self._known else _LATE for key in keys]
 
-    def _do(self, tasks: Sequence[Task], keys: Sequence[str]) -> None:
+    def _do(self, tasks: Sequence[Task], keys: Sequence[str], until: float | None) -> None:
         if self._started is None:
             self._started = time.monotonic() - self._spent
+        if self._is_over(until):
+            return
         for task in tasks:
             self._told(task, None)
         with contextlib.ExitStack() as stack:
-            folders = [
-                Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder, prefix=".")))
-                for _ in tasks
-            ]
-            for place, outcome in self._executor.run(tasks, folders):
+            made = (tempfile.TemporaryDirectory(dir=self.folder, prefix=_MADE) for _ in tasks)
+            folders = [Path(stack.enter_context(each)) for each in made]
+            done = self._executor.run(tasks, folders)
+            for place, outcome in done:
                 self._keep(keys[place], tasks[place], outcome, folders[place])
                 self._told(tasks[place], outcome)
+                if self._is_over(until):
+                    break
+            # What an executor began beside it ends with its generator.
+            if isinstance(done, Generator):
+                done.close()
+
+    def _is_over(self, until: float | None) -> bool:
+        assert self._started is not None
+        return until is not None and time.monotonic() - self._started >= until
 
     def _keep(self, key: str, task: Task, outcome: Outcome, made: Path) -> None:
         assert self._started is not None
@@ -108,7 +127,7 @@ class TaskJournal:
         names = sorted(named_files(made))
         if names:
             shutil.rmtree(place, ignore_errors=True)  # of a run that was killed here
-            shutil.copytree(made, place)
+            made.rename(place)
         entry = {
             "key": key,
             "what": task.what,
@@ -122,7 +141,7 @@ class TaskJournal:
         if outcome.error is not None:
             return  # memory that ran out may be there next time
         with (self.folder / _LINES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(json.dumps(_strict(entry), allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -188,8 +207,23 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     if lines[-1]:  # it was killed while it wrote
         path.write_bytes(whole)
     for line in lines[:-1]:
-        entry = json.loads(line)
+        entry = json.loads(line, object_hook=_loose)
         files = [path.parent / entry["key"] / name for name in entry["files"]]
         if all(file.exists() for file in files):
             found[entry["key"]] = entry
     return found
+
+
+def _strict(value: Any) -> Any:
+    """Return `value` with floats that JSON has no number for as objects, which `_loose` reads."""
+    if isinstance(value, dict):
+        return {key: _strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_FLOAT: str(value)}
+    return value
+
+
+def _loose(found: dict[str, Any]) -> Any:
+    return float(found[_FLOAT]) if found.keys() == {_FLOAT} else found

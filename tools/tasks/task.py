@@ -44,12 +44,16 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a task: its `value` and the `files` it wrote, by name, or an `error`."""
+    """What came of a task: its `value` and the `files` it wrote, by name, or an `error`.
+
+    `late`: it was not begun, since time was up.
+    """
 
     value: Any = None
     files: Mapping[str, Path] = field(default_factory=dict)
     seconds: float = 0.0
     error: str | None = None
+    late: bool = False
 
     def require(self) -> Outcome:
         """Return itself. Raises TaskError where the task failed."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from planish.backends.timing.processes import command_of
 from planish.ir.core.errors import SaveError
+from planish.tools.tasks import journal
 from planish.tools.tasks.journal import TaskJournal
 from planish.tools.tasks.processes import LocalProcesses
 from planish.tools.tasks.task import Outcome, Task, TaskError, named_files
@@ -125,3 +128,50 @@ def test_a_process_of_its_own_and_what_it_raises(tmp_path):
     assert "its process ended" in found[2].error
     with pytest.raises(TaskError, match="its process ended"):
         found[2].require()
+
+
+def test_what_a_killed_run_wrote_to_goes_and_files_lie_there_once(tmp_path):
+    left = tmp_path / ".made-of-a-killed-run"
+    left.mkdir()
+    (left / "out").write_text("half")
+    TaskJournal(tmp_path, executor := Seeing(), {}).run(tasks(1, 2, 3))
+    assert not left.exists()
+    assert executor.written == [0, 1, 2]  # no second copy while others are at work
+
+
+class Seeing(Counting):
+    """Counts the files that lie in the folder of the journal when a task starts."""
+
+    written = ()
+
+    def run(self, tasks, folders):
+        self.written = []
+        for done in super().run(tasks, folders):
+            self.written.append(len([*folders[0].parent.glob("**/out")]) - 1)
+            yield done
+
+
+def test_time_that_is_up_begins_nothing_and_keeps_what_was_done(tmp_path, monkeypatch):
+    counting = Counting()
+    clock = SimpleNamespace(monotonic=lambda: float(len(counting.done)))
+    monkeypatch.setattr(journal, "time", clock)
+    found = TaskJournal(tmp_path, counting, {}).run(tasks(1, 2, 3, 4), until=2.0)
+    assert [outcome.late for outcome in found] == [False, False, True, True]
+    assert counting.done == [1, 2]
+    again = TaskJournal(tmp_path, counting, {})
+    assert [outcome.late for outcome in again.run(tasks(4, 2), until=2.0)] == [True, False]
+    assert [outcome.value for outcome in again.run(tasks(3, 1), until=3.0)] == [3, 1]
+
+
+def test_numbers_that_json_has_not_are_written_strictly_and_read_again(tmp_path):
+    def refuse(text):
+        raise AssertionError(text)
+
+    value = {"noise": [math.inf, -math.inf, math.nan, 1.5]}
+    task = Task(function="m:f", options={"value": 1})
+    executor = SimpleNamespace(run=lambda tasks, folders: iter([(0, Outcome(value=value))]))
+    TaskJournal(tmp_path, executor, {}).run([task])
+    for line in (tmp_path / "journal.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=refuse)
+    (again,) = TaskJournal(tmp_path, None, {}).run([task])
+    assert str(again.value) == str(value)
