@@ -59,7 +59,7 @@ def fingerprint(graph: gs.Graph) -> Marks:
             marks[node_mark(node)] += 1
         marks[("opset", scope.name, scope.opset)] += 1
         marks[("inputs", *(t.name for t in scope.inputs))] += 1
-        marks[("outputs", *(t.name for t in scope.outputs))] += 1
+        marks[("outputs", *(_tensor(t) for t in scope.outputs))] += 1
     return marks
 
 

@@ -155,7 +155,8 @@ def _in_large_pages(constants: list[Array]) -> list[Array]:
     is not there yet needs an address that is not there yet either.
     """
     sizes = [values.nbytes + -values.nbytes % ALIGNMENT for values in constants]
-    memory = mmap.mmap(-1, max(1, sum(sizes)) + _LARGE_PAGE)
+    # Not shared, as Python's default is: after a fork each process writes its own.
+    memory = mmap.mmap(-1, max(1, sum(sizes)) + _LARGE_PAGE, access=mmap.ACCESS_COPY)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
 import pytest
 
 import planish
 from planish import Pipeline, bisect
-from planish.ir.core.errors import PassError
+from planish.ir.core.errors import PassError, VerificationError
+from planish.ir.graph.uses import scopes
 from planish.passes.engine.contract import Pass
 from planish.passes.engine.rewrite import Rewrite, RewritePass
 from planish.passes.pipeline.builtin import BUILTIN, load_builtin
@@ -269,3 +272,35 @@ def test_built_in_passes_edit_through_the_context_alone(pipeline, monkeypatch):
     watched = Pipeline.parse(pipeline).run(graph, verify="off")
     assert [r.edits for r in watched.records] == [r.edits for r in trusted.records]
     assert trusted.edits
+
+
+@dataclass(frozen=True)
+class OtherConstants(Pass):
+    """Write other numbers into constants that are outputs: no node reads them."""
+
+    name: ClassVar[str] = "other-constants"
+
+    def run(self, graph, context):
+        for scope in scopes(graph):
+            for place, tensor in enumerate(scope.outputs):
+                if isinstance(tensor, gs.Constant):
+                    scope.outputs[place] = gs.Constant(tensor.name, tensor.values + 1)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["of a body", "of the graph"])
+def test_a_constant_that_is_an_output_counts(inside) -> None:
+    graph = planish.load(
+        onnx.parser.parse_model(
+            """<ir_version: 8, opset_import: ["" : 17]>
+            g (bool c) => (float[1] y) <float[1] other = {7}> {
+                y = If (c) <then_branch = t () => (float[1] k) <float[1] k = {1}> {},
+                    else_branch = e () => (float[1] m) { m = Identity (other) }> }"""
+            if inside
+            else """<ir_version: 8, opset_import: ["" : 17]>
+            g (float[1] x) => (float[1] y, float[1] k) <float[1] k = {1}> { y = Neg (x) }"""
+        )
+    )
+    found = Pipeline([OtherConstants()]).run(graph, verify="off")
+    assert found.records[0].edits == 1
+    with pytest.raises(VerificationError):
+        Pipeline([OtherConstants()]).run(graph, verify="each")

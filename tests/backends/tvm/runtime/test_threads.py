@@ -197,6 +197,48 @@ def test_two_networks_at_once_and_one_after_the_other_is_gone() -> None:
             assert list(pool.map(ask, range(8))) == [True] * 8
 
 
+# A network in three processes that run at the same time, each with feeds of its own.
+FORKED = """
+import os, sys
+import numpy as np
+import planish
+
+network = planish.load_compiled(sys.argv[1], threads=2)
+feeds = [{"x": np.load(sys.argv[2]) * scale} for scale in (1, -2, 5)]
+wanted = [network(feed)["y"].copy() for feed in feeds]
+
+def wrong(mine):
+    return sum(not np.array_equal(network(feeds[mine])["y"], wanted[mine]) for _ in range(200))
+
+children = []
+for mine in (0, 1):
+    children.append(os.fork())
+    if not children[-1]:
+        os._exit(bool(wrong(mine)))
+assert not wrong(2)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_processes_of_a_fork_run_at_the_same_time(tmp_path) -> None:
+    """Sizes are known, so that all that is computed lies in one memory, which lasts."""
+    rng = np.random.default_rng(2)
+    model = model_of(
+        """g (float[2, 8, 24, 24] x, float[8, 8, 3, 3] w) => (float[2, 8, 24, 24] y) {
+            a = Conv<pads = [1, 1, 1, 1]> (x, w)  b = Relu (a)
+            c = Conv<pads = [1, 1, 1, 1]> (b, w)  d = Relu (c)  y = Add (d, b) }""",
+        {"w": rng.standard_normal((8, 8, 3, 3)).astype(np.float32)},
+    )
+    planish.lower(planish.load(model), backend="tvm", threads=2).save(tmp_path / "n.planish")
+    np.save(tmp_path / "x.npy", rng.standard_normal((2, 8, 24, 24)).astype(np.float32))
+    files = [str(tmp_path / name) for name in ("n.planish", "x.npy")]
+    found = subprocess.run(
+        [sys.executable, "-c", FORKED, *files], capture_output=True, text=True, timeout=300
+    )
+    assert found.stdout == "[0, 0]\n", found.stderr
+
+
 def test_an_error_of_a_run_reaches_the_thread_that_asked(model) -> None:
     network = planish.lower(planish.load(model), backend="tvm", threads=2)
     errors: list[Exception] = []
