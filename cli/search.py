@@ -19,6 +19,7 @@ from ..ir.core.atomic import require_writable
 from ..ir.core.errors import RefusedError, VerificationError
 from ..ir.core.quantities import is_bytes, read_bytes, read_factor, read_seconds
 from ..ir.core.share import share
+from ..ir.files.data_file import require_spared
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO, MetricOptions
 from ..passes.engine.context import Feeds
@@ -118,6 +119,7 @@ def search(
             "--replay makes what was found", max_drop=max_drop, speedup=speedup, report=report
         )
         require_writable(output)
+        require_spared(output, model_file(model))
         _replay(replay, point, graph_of(), given, output, executor_of(ray, jobs), say)
         return
     refuse_unread("it says which point --replay makes", point=point)
@@ -134,6 +136,7 @@ def search(
     )
     require_target(target)
     require_writable(output)
+    require_spared(output, model_file(model))
     require_report(report, 1)
     graph = graph_of()
     data = given.data(graph, seed, labels or (), say, model_file(model)) if given.feeds else None

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
+from ..ir.core.environment import is_off
 from .exit_codes import FAILED
 
 ENVIRONMENT = "PLANISH_SUPERVISE"
@@ -124,7 +125,7 @@ def _can_supervise() -> bool:
         sys.platform == "linux"
         and hasattr(os, "memfd_create")
         and sys.gettrace() is None
-        and os.environ.get(ENVIRONMENT) != "0"
+        and not is_off(ENVIRONMENT)
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...ir.core.environment import is_off, named_place
 from ...ir.core.errors import BackendError, BackendOptionError
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .compile.toolchain import Toolchain
     from .program.lowering import Lowered
 
-_CODE_VARIABLE, _OFF = "PLANISH_CODE_CACHE", ("0", "off")
+_CODE_VARIABLE = "PLANISH_CODE_CACHE"
 _OPTIONS = ("optimize", "winograd", "check_kernels", "cache_code", "strict", *TUNING)
 
 
@@ -148,10 +148,9 @@ def _toolchain(target: Target, threads: int | None, *, cache_code: bool) -> Tool
 
 def _code_folder() -> Path | None:
     """Return where machine code of kernels is kept: beside measurements, unless it is said."""
-    named = os.environ.get(_CODE_VARIABLE, "")
-    if named.lower() in _OFF:
+    if is_off(_CODE_VARIABLE):
         return None
-    return Path(named or f"{default_path()}.code")
+    return named_place(_CODE_VARIABLE) or Path(f"{default_path()}.code")
 
 
 def _lowered(

@@ -21,6 +21,7 @@ from ...backends.contract.packed import pack, read_packed
 from ...backends.contract.registry import get_backend
 from ...backends.contract.sealed import ArtifactError, Seal
 from ...ir.core.cache_folder import cache_folder
+from ...ir.core.environment import is_off, named_place
 from ...ir.core.errors import BackendError, PlanishError
 from ...ir.core.target import Target
 
@@ -111,9 +112,8 @@ class NetworkCache:
 
 def cache_in(asked: bool | str | os.PathLike[str]) -> NetworkCache | None:
     """Return the cache that the option asks for: a folder's, the usual one, or none."""
-    named = os.environ.get(VARIABLE)
-    if asked is False or (asked is True and named == ""):
+    if asked is False or (asked is True and (is_off(VARIABLE) or os.environ.get(VARIABLE) == "")):
         return None
     if asked is True:
-        return NetworkCache(Path(named) if named else cache_folder() / "networks")
+        return NetworkCache(named_place(VARIABLE) or cache_folder() / "networks")
     return NetworkCache(Path(asked))

@@ -103,7 +103,7 @@ class Decomposition(NodeSelection, Pass):
             )
             return
         inline_fused_operators(graph, context)
-        self.check_nodes(graph)
+        self.check_nodes(graph, context, LAYERS)
         DecompositionRun(self, graph, context).replace()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
@@ -12,6 +12,7 @@ from ...ir.core.errors import RefusedError
 from ...ir.core.nearest import nearest
 from ...ir.core.variables import node_key
 from ...ir.graph.uses import scopes
+from .context import Context
 
 
 def check_node_names(graph: gs.Graph, option: str, names: Sequence[str]) -> None:
@@ -41,10 +42,26 @@ class NodeSelection:
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
-    def check_nodes(self, graph: gs.Graph) -> None:
-        """Raise RefusedError where `graph` lacks a node that an option names."""
+    def check_nodes(self, graph: gs.Graph, context: Context, operators: Container[str]) -> None:
+        """Raise RefusedError where `graph` lacks a node that an option names, or none is left.
+
+        What `only` names is declined where the pass takes none of its operator: none of
+        `operators`.
+        """
         check_node_names(graph, "only", self.only)
         check_node_names(graph, "exclude", self.exclude)
+        if self.only and set(self.only) <= set(self.exclude):
+            names = ", ".join(f"'{name}'" for name in self.only)
+            raise RefusedError(
+                f"exclude names all that only names ({names}), so that no node is left; take them "
+                "out of one of the two"
+            )
+        for scope in scopes(graph) if self.only else ():
+            for node in scope.nodes:
+                if node_key(node) in self.only and node.op not in operators:
+                    context.decline(
+                        node, f"only names it, but {node.op} has no weights that the pass takes"
+                    )
 
     def need_selected(self, node: gs.Node) -> None:
         """Decline `node` where the options leave it out."""

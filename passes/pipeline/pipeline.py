@@ -13,6 +13,7 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ...ir.core.counted import counted
+from ...ir.core.environment import is_off
 from ...ir.core.errors import PipelineError
 from ...ir.core.garbage_collection import paused_gc
 from ...ir.core.kind import kind_of
@@ -36,6 +37,8 @@ from .registry import find_pass, pass_names
 from .repeat import Repeat
 from .run.options import RunOptions, Verify
 from .run.retries import run_passes
+
+_STRICT = "PLANISH_STRICT"
 
 
 @dataclass(frozen=True, repr=False)
@@ -198,7 +201,7 @@ class Pipeline(Shown):
 
 def strict_by_default() -> bool:
     """Say whether the environment asks for planish's own mistakes to be raised."""
-    return os.environ.get("PLANISH_STRICT", "0") not in ("", "0")
+    return os.environ.get(_STRICT, "") != "" and not is_off(_STRICT)
 
 
 def _bound(items: Sequence[Written], text: str) -> tuple[Item, ...]:

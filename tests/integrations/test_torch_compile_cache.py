@@ -150,8 +150,9 @@ def test_where_it_lies(monkeypatch, tmp_path):
     assert cache_in(True)._folder == tmp_path
     assert cache_in("elsewhere")._folder.name == "elsewhere"
     assert cache_in(False) is None
-    monkeypatch.setenv("PLANISH_NETWORKS", "")
-    assert cache_in(True) is None
+    for off in ("", "off"):
+        monkeypatch.setenv("PLANISH_NETWORKS", off)
+        assert cache_in(True) is None
     monkeypatch.delenv("PLANISH_NETWORKS")
     assert cache_in(True)._folder.parts[-2:] == ("planish", "networks")
 

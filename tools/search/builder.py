@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...ir.files.data_file import bytes_on_disk
 from ..tasks.journal import TaskJournal
 from ..tasks.task import Task
 from ..trials.build import MODEL, build_task
@@ -51,7 +52,7 @@ class PointBuilder:
             sha256=digest,
             seconds=times["seconds"][1],
             speedup=times["ratios"][1],
-            bytes=model.stat().st_size,
+            bytes=bytes_on_disk(model),
             drop=accuracy["drop"],
             holds=accuracy["holds"],
             accuracy=accuracy,

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ...ir.files.data_file import bytes_on_disk
 from ...ir.metrics.choose import MetricOptions
 from ..tasks.journal import TaskJournal
 from ..tasks.task import Outcome, Task
@@ -100,7 +101,7 @@ def _row(
 ) -> SweepRow:
     found: dict[str, Any] = {
         "bytes": built.value["bytes"],
-        "baseline_bytes": swept.model.stat().st_size,
+        "baseline_bytes": bytes_on_disk(swept.model),
         "build_seconds": built.seconds,
     }
     if judged.error is None:

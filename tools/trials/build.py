@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ...ir.files.data_file import bytes_on_disk
 from ...ir.files.load import load
 from ...ir.files.save import save
 from ...passes.pipeline.pipeline import Pipeline
@@ -33,7 +34,7 @@ def build(job: TaskCall) -> dict[str, Any]:
     save(result.graph, job.out / MODEL, portable=True)
     return {
         "remarks": [[record.name, text] for record in result.records for text in record.remarks],
-        "bytes": (job.out / MODEL).stat().st_size,
+        "bytes": bytes_on_disk(job.out / MODEL),
     }
 
 

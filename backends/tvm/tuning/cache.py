@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ....ir.core.cache_folder import cache_folder
+from ....ir.core.environment import is_off, named_place
+from ....ir.core.errors import BackendOptionError
 
 VARIABLE = "PLANISH_CACHE"
 
@@ -145,11 +147,16 @@ class Cache:
 
 
 def default_path() -> Path:
-    """Return the file that PLANISH_CACHE names, or that in the user's folder for caches."""
-    given = os.environ.get(VARIABLE)
-    if given:
-        return Path(given)
-    return cache_folder() / "measurements.sqlite"
+    """Return the file that PLANISH_CACHE names, or that in the user's folder for caches.
+
+    Raises BackendOptionError where it is `off`, for what was measured has to lie somewhere.
+    """
+    if is_off(VARIABLE):
+        raise BackendOptionError(
+            f"{VARIABLE} is '{os.environ[VARIABLE]}', but it names the file of measurements, which "
+            "is always kept; name one, or leave it out"
+        )
+    return named_place(VARIABLE) or cache_folder() / "measurements.sqlite"
 
 
 def _is_ours(file: sqlite3.Connection) -> bool:

@@ -16,6 +16,7 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from ....ir.core.errors import FeedError
+from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...fusion.inline_fused_operators import inline_fused_operators
@@ -67,7 +68,7 @@ class Prune(PruneOptions, Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Score what can go, choose, and write the masks."""
         inline_fused_operators(graph, context)
-        self.check_nodes(graph)
+        self.check_nodes(graph, context, LAYERS)
         criterion = CRITERIA[self.criterion]()
         self._check_feeds(criterion, context)
         with context.editing() as edit:

@@ -109,7 +109,7 @@ class QuantizeWeights(NodeSelection, Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Quantize what is worth it, after raising the opset where the integers need it."""
         inline_fused_operators(graph, context)
-        self.check_nodes(graph)
+        self.check_nodes(graph, context, self.operators)
         weights: list[tuple[LinearWeight, WeightStorage]] = []
         for scope in scopes(graph):
             view = context.view(scope)

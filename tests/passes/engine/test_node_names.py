@@ -57,3 +57,22 @@ def test_only_those_named_change(pipeline, expected):
 def test_a_name_that_the_graph_lacks_is_refused(name):
     with pytest.raises(RefusedError, match="only names the node 'q'"):
         run_pass(graph_of(NETWORK, WEIGHTS), f"{name}{{only=[q]}}", verify="off")
+
+
+PASSES = ("prune", "prune{granularity=channel}", "decompose-svd{max-error=0.9}", "quantize-weights")
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_what_names_no_weights_is_told(name):
+    steps = name.replace("}", ",only=[b,c]}") if "{" in name else f"{name}{{only=[b,c]}}"
+    result = run_pass(graph_of(NETWORK, WEIGHTS), steps, verify="off")
+    (record,) = result.records
+    (told,) = (each.reason for each in record.declined if "only names it" in each.reason)
+    assert told == "only names it, but Relu has no weights that the pass takes"
+
+
+@pytest.mark.parametrize("name", PASSES[::2])
+def test_a_selection_of_nothing_is_refused(name):
+    name = name.partition("{")[0]
+    with pytest.raises(RefusedError, match="exclude names all that only names"):
+        run_pass(graph_of(NETWORK, WEIGHTS), f"{name}{{only=[c],exclude=[a,c]}}", verify="off")

@@ -329,7 +329,7 @@ def test_strict_is_the_environment_where_nobody_says(monkeypatch):
     monkeypatch.setenv("PLANISH_STRICT", "1")
     with pytest.raises(PassError):
         pipeline.run(sum_of_branches(COUNT))
-    for value in ("0", ""):
+    for value in ("0", "", "false"):
         monkeypatch.setenv("PLANISH_STRICT", value)
         assert len(pipeline.run(sum_of_branches(COUNT)).failures) == 1
     monkeypatch.delenv("PLANISH_STRICT")

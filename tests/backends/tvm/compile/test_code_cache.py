@@ -21,6 +21,7 @@ from tests.helpers import graph_of
 
 pytest.importorskip("tvm")
 
+from planish.backends.tvm.backend import _code_folder
 from planish.backends.tvm.compile.parts import KernelCompiler
 from planish.backends.tvm.compile.pointer_kernels import of_pointers
 from planish.backends.tvm.kernels.elementwise import Elementwise, elementwise
@@ -96,6 +97,12 @@ def test_a_variable_turns_it_off(folder, monkeypatch) -> None:
     monkeypatch.setenv("PLANISH_CODE_CACHE", "off")
     saved(folder)
     assert not folder.exists()
+    for word in ("0", "no", "False", "OFF"):
+        monkeypatch.setenv("PLANISH_CODE_CACHE", word)
+        assert _code_folder() is None
+    for word in ("", "on", "1"):
+        monkeypatch.setenv("PLANISH_CODE_CACHE", word)
+        assert _code_folder() == folder
 
 
 def test_a_variable_names_the_folder(folder, monkeypatch, tmp_path) -> None:

@@ -11,6 +11,7 @@ import warnings
 import pytest
 
 from planish.backends.tvm.tuning.cache import Cache, Entry, Key, default_path
+from planish.ir.core.errors import BackendOptionError
 
 ONE = Entry(1, 1.0, 1)
 
@@ -189,3 +190,6 @@ def test_the_file_is_where_the_environment_says(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("PLANISH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     assert default_path().name == "measurements.sqlite"
+    monkeypatch.setenv("PLANISH_CACHE", "false")
+    with pytest.raises(BackendOptionError, match="PLANISH_CACHE is 'false'"):
+        default_path()
