@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 import typer
 
 from ..ir.core.errors import FeedError
+from ..ir.core.shown import one_line
 from ..ir.core.user_function import load_function, names_function
 from ..ir.run.describe_feeds import described, scale_doubts, seen_values
 from ..ir.run.feed_files import is_of_images, load_feeds
@@ -24,7 +25,6 @@ from ..ir.run.image_processor import read_processor
 from ..ir.run.preprocessing import PRESETS, Preprocessing, Resize, preset
 from ..passes.engine.context import Feeds
 from .show.console import print_plain, warn
-from .show.printable import one_line
 
 _OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "feeds": (

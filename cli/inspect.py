@@ -14,6 +14,7 @@ import typer
 from ..backends.contract.registry import describe
 from ..ir.core.counted import counted
 from ..ir.core.errors import GraphError, LoadError
+from ..ir.core.shown import in_short, one_line
 from ..passes.analysis.channels.find_groups import channel_groups
 from ..passes.analysis.channels.group import ChannelGroup
 from ..passes.analysis.cost import NodeCost, cost
@@ -32,16 +33,17 @@ from .show.console import is_verbose, out, print_plain, teller
 from .show.cost import cost_table, machine_line, shown_nodes
 from .show.models_json import models_json
 from .show.node import constants_table, node_lines, wires_table
-from .show.printable import as_message, one_line
+from .show.printable import as_message
 
 _SUFFIXES = frozenset({".onnx", ".pb", ".ort", ".planish", ".json"})
 
 
 def inspect(
-    models: Annotated[
-        list[Path],
+    given: Annotated[
+        list[str],
         typer.Argument(
             help="ONNX files; - reads standard input. Behind one file, the name of a node.",
+            metavar="MODELS...",
             show_default=False,
         ),
     ],
@@ -79,8 +81,9 @@ def inspect(
     The roofline time is the least that the machine needs: it is bound by computing or by memory.
     Of what a backend saved, show what it says of itself.
     """
-    if node is None and len(models) == 2 and not _may_be_model(models[1]):
-        models, node = models[:1], str(models[1])
+    if node is None and len(given) == 2 and not _may_be_model(given[1]):
+        given, node = given[:1], given[1]  # as it is: a path would lose some of a name
+    models = [Path(each) for each in given]
     if node is not None:
         refuse_unread(
             "one node is shown",
@@ -154,9 +157,15 @@ def inspect(
                 view.show(graph)
 
 
-def _may_be_model(path: Path) -> bool:
+def _may_be_model(text: str) -> bool:
     """Say whether a second argument is a file, or is called like one, and no node."""
-    return str(path) == "-" or path.exists() or path.suffix in _SUFFIXES
+    path = Path(text)
+    if text == "-" or path.suffix in _SUFFIXES:
+        return True
+    try:
+        return bool(text) and path.exists()
+    except OSError:  # longer than names of files are
+        return False
 
 
 def _node(
@@ -282,7 +291,7 @@ def _show_interface(graph: gs.Graph) -> None:
     for title, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         fed = [tensor for tensor in tensors if not isinstance(tensor, gs.Constant)]
         for tensor in fed:
-            print_plain(f"{title} {one_line(tensor.name)}: {tensor.shape}")
+            print_plain(f"{title} {in_short(one_line(tensor.name))}: {tensor.shape}")
         if len(fed) < len(tensors):
             weights = counted(len(tensors) - len(fed), "weight that is", "weights that are")
             print_plain(f"and {weights} also {title}s")

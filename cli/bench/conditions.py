@@ -9,7 +9,7 @@ from ...backends.timing.bench import Subject
 from ...backends.timing.other_load import NOTICED, OtherLoad
 from ...ir.core.cpu import cpu_name
 from ...ir.core.extras import installed_version
-from ..show.printable import one_line
+from ...ir.core.shown import one_line
 
 
 def drawn_lines(subjects: Sequence[Subject]) -> list[str]:

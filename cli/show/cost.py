@@ -6,6 +6,7 @@ from rich.table import Table
 
 from ...ir.core.durations import duration
 from ...ir.core.scaled import scaled
+from ...ir.core.shown import in_short
 from ...passes.analysis.cost import GraphCost
 from ...passes.analysis.roofline import Machine, NodeTime, Roofline
 from .numbers import shape_of, three
@@ -51,7 +52,7 @@ def cost_table(
     for node in shown:
         shape = node.cost.output_shape
         table.add_row(
-            node.cost.node,
+            in_short(node.cost.node),
             shape_of(shape) or "?",
             "" if node.cost.macs == 0 else scaled(node.cost.macs),
             "" if node.cost.parameters == 0 else scaled(node.cost.parameters),

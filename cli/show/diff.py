@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...ir.core.counted import counted
+from ...ir.core.shown import in_short
 from ...tools.diff.model_diff import Change, ModelDiff, NodeRef, WeightChange, listed
 
 _SIGNS = {"fused": "*", "replaced": "*", "changed": "~", "removed": "-", "added": "+"}
@@ -20,7 +21,7 @@ def diff_lines(found: ModelDiff) -> Iterator[str]:
     """
     yield _totals(found)
     for fact in found.model:
-        yield f"~ {fact.what}: {fact.before} -> {fact.after}"
+        yield f"~ {fact.what}: {in_short(fact.before)} -> {in_short(fact.after)}"
     for change in found.changes:
         yield f"{_SIGNS[change.kind]} {_what(change)}"
         yield from (f"    {line}" for line in _details(change))
@@ -31,7 +32,7 @@ def _totals(found: ModelDiff) -> str:
     parts.append(f"{found.same} the same")
     if found.following:
         parts.append(f"{found.following} of other sizes that follow")
-    parts += [f"{count} {kind}" for kind, count in found.counts.items()]
+    parts += found.tallies
     if found.renamed:
         parts.append(f"{found.renamed} renamed")
     return ", ".join(parts)
@@ -54,7 +55,7 @@ def _is_called_alike(change: Change) -> bool:
 
 def _where(change: Change) -> str:
     scope = _first(change).scope
-    return f" in {' in '.join(repr(name) for name in reversed(scope))}" if scope else ""
+    return f" in {' in '.join(repr(in_short(name)) for name in reversed(scope))}" if scope else ""
 
 
 def _first(change: Change) -> NodeRef:
@@ -68,7 +69,7 @@ def _details(change: Change) -> Iterator[str]:
         yield f"output {result.output}: {result.before} -> {result.after}"
     if change.before and change.after and change.before[-1].op == change.after[0].op:
         for source in change.inputs:
-            yield f"input {source.input}: {source.before} -> {source.after}"
+            yield f"input {source.input}: {in_short(source.before)} -> {in_short(source.after)}"
     for weight in change.weights:
         yield _weight(weight)
 
@@ -84,6 +85,4 @@ def _weight(weight: WeightChange) -> str:
     types = weight.before
     if weight.before != weight.after:
         types = f"{weight.before} -> {weight.after}"
-    if weight.max_abs is None or weight.relative is None:
-        return f"{name}: {types}"
-    return f"{name}: {types}, at most {weight.max_abs:.3g} apart, {weight.relative:.3g} of the norm"
+    return ", ".join(filter(None, (f"{name}: {types}", weight.distance)))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from ...ir.core.scaled import scaled
+from ...ir.core.shown import in_short
 from ...passes.analysis.cost import NodeCost
 from ...tools.report.document import ConstantEntry, NodeEntry
 from ...tools.report.neighbours import Neighbour
@@ -16,7 +17,7 @@ from .plain import plain_table
 def node_lines(node: NodeEntry, cost: NodeCost | None) -> Iterator[str]:
     """Yield what a node is: operator and name, its results, what it costs, its attributes."""
     operator = f"{node.domain}.{node.op}" if node.domain else node.op
-    yield f"{operator} '{node.name}'"
+    yield f"{operator} '{in_short(node.name)}'"
     if cost is not None:
         parts = [f"{scaled(cost.macs)} MACs", f"{scaled(cost.parameters)} parameters"]
         yield ", ".join([*parts, f"{scaled(cost.bytes_moved, 'B')} moved"])
@@ -29,8 +30,8 @@ def wires_table(inputs: tuple[Neighbour, ...], outputs: tuple[Neighbour, ...]) -
     table = plain_table("", "tensor", "type", "from, or to")
     for side, neighbours in (("input", inputs), ("output", outputs)):
         for each in neighbours:
-            others = ", ".join(each.nodes) or each.role
-            table.add_row(f"{side} {each.place}", each.tensor, each.type, others)
+            others = ", ".join(map(in_short, each.nodes)) or each.role
+            table.add_row(f"{side} {each.place}", in_short(each.tensor), each.type, others)
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from .printable import one_line
+from ...ir.core.shown import one_line
 
 
 class _PlainTable(Table):

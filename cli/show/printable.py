@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import re
 
+from ...ir.core.shown import one_line
+
 _OWN_LINES = re.compile(r"\n(?=  )")
-
-
-def one_line(text: str) -> str:
-    """Return `text` with what is not printed, such as the end of a line in a name, as `\\n`."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def as_message(text: str) -> str:

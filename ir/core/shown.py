@@ -24,6 +24,21 @@ def shortened(text: str, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
+def in_short(name: str, most: int = 160) -> str:
+    """Return a name that is longer than `most` without its middle: both ends tell it apart."""
+    if len(name) <= most:
+        return name
+    half = most // 2
+    return f"{name[:half]}...{name[-half:]}"
+
+
+def one_line(text: str) -> str:
+    """Return `text` with what is not printed, such as the end of a line in a name, as `\\n`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class Shown:
     """Has `repr` and notebooks show its summary instead of all that it holds."""
 
@@ -42,9 +57,13 @@ class Shown:
         more = len(found.rows) - _MOST_ROWS
         rest = [f"<p>and {more} more</p>"] if more > 0 else []
         head = [_row(found.headers, "th")] if found.headers else []
-        line = f"<p><b>{type(self).__name__}</b> {html.escape(found.line)}</p>"
+        line = f"<p><b>{type(self).__name__}</b> {_escaped(found.line)}</p>"
         return "".join([line, "<table>", *head, *rows, "</table>", *rest])
 
 
 def _row(cells: Sequence[str], tag: str) -> str:
-    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<{tag}>{_escaped(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(one_line(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from ...ir.core.errors import GraphError
 from ...ir.core.nearest import nearest
 from ...ir.core.scaled import scaled
 from ...ir.core.shown import Shown, Summary
-from ...ir.core.variables import is_standard, label, subgraphs_of
+from ...ir.core.variables import FUSED_DOMAIN, is_standard, label, subgraphs_of
 from ...ir.files.given import Model, as_graph
 from ...ir.graph.clone import clone
 from ...ir.graph.types import Shape, Types
@@ -80,8 +81,9 @@ def cost(graph: Model, sizes: Mapping[str, int] | None = None) -> GraphCost:
     """Return the cost of every node of the main graph of `graph`, in linear time.
 
     `sizes` gives values for dynamic dimensions of the inputs by name. Others count as 1 on the
-    first axis, elsewhere as `random_feeds` draws them. Sizes that depend on data, and bodies of If,
-    Loop and Scan, count as unknown. Raises GraphError for sizes of no dynamic dimension.
+    first axis, elsewhere as `random_feeds` draws them. Sizes that depend on data, bodies of If,
+    Loop and Scan, and local functions that hold a layer or such a body, count as unknown. Raises
+    GraphError for sizes of no dynamic dimension.
     """
     graph = as_graph(graph)
     _check_sizes(graph, sizes or {})
@@ -108,7 +110,7 @@ def _cost(graph: gs.Graph, sizes: Mapping[str, int]) -> GraphCost:
     if dynamic:
         graph = _with_sizes(graph, sizes)
         types = with_computed_sizes(graph, infer_types(graph))
-    counter = _CostCounter(types)
+    counter = _CostCounter(types, _unknown_functions(graph))
     nodes = tuple(
         counter.node(node, None if output is None else output.shape)
         for node, output in zip(graph.nodes, shown, strict=True)
@@ -140,9 +142,35 @@ def _with_sizes(graph: gs.Graph, sizes: Mapping[str, int]) -> gs.Graph:
     return copy
 
 
+def _unknown_functions(graph: gs.Graph) -> frozenset[tuple[str, str]]:
+    """Return the local functions whose MACs nothing tells, by domain and name.
+
+    They hold a layer or a body, or call one that does; fused operators are known by themselves.
+    """
+    calls: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    found = set()
+    for function in graph.functions:
+        key = (function.domain, function.name)
+        calls[key] = {(node.domain or "", node.op) for node in function.nodes}
+        if any(linear_operator(node) or subgraphs_of(node) for node in function.nodes):
+            found.add(key)
+    waiting = list(found)
+    callers = defaultdict(list)
+    for key, called in calls.items():
+        for each in called:
+            callers[each].append(key)
+    while waiting:
+        for caller in callers[waiting.pop()]:
+            if caller not in found:
+                found.add(caller)
+                waiting.append(caller)
+    return frozenset(key for key in found if key[0] != FUSED_DOMAIN)
+
+
 class _CostCounter:
-    def __init__(self, types: Types) -> None:
+    def __init__(self, types: Types, unknown: frozenset[tuple[str, str]]) -> None:
         self._types = types
+        self._unknown = unknown
         self._counted: set[int] = set()
         self.weight_bytes = 0
 
@@ -176,7 +204,7 @@ class _CostCounter:
             return self._macs_of_squeeze_excite(node)
         op = linear_operator(node)
         if op is None:
-            return 0
+            return None if (node.domain or "", node.op) in self._unknown else 0
         if len(node.inputs) < 2 or not node.outputs:
             return None
         x, w, y = (self._shape(t) for t in (node.inputs[0], node.inputs[1], node.outputs[0]))

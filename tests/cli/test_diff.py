@@ -66,3 +66,18 @@ def test_names_stay_in_their_lines_and_tell_the_terminal_nothing(call, tmp_path)
     _, shown, _ = call("diff", tmp_path / "a.onnx", tmp_path / "b.onnx")
     assert "\x1b" not in shown
     assert len(shown.splitlines()) == 3
+
+
+def test_a_long_name_is_told_by_its_ends(call, tmp_path):
+    long = "first" + 5000 * "L" + "last"
+    model = model_of(TEXT.replace("the_name", long), {"w": np.arange(4, dtype=np.float32)})
+    onnx.save(model, tmp_path / "a.onnx")
+    model.graph.node[1].op_type = "Sigmoid"
+    onnx.save(model, tmp_path / "b.onnx")
+    shown = [call("diff", tmp_path / "a.onnx", tmp_path / "b.onnx")[1]]
+    shown += [call("inspect", tmp_path / "a.onnx", name)[1] for name in (long, "a", "y")]
+    for text in shown:
+        assert "firstLL" in text
+        assert "LLlast" in text
+        assert len(text) < 2000
+    assert long in call("inspect", tmp_path / "a.onnx", long, "--json")[1]

@@ -53,3 +53,7 @@ def test_what_is_no_node_is_refused(call, path):
     assert_refused(call("inspect", path, "scal"), "has no node 'scal'", "'scale'")
     assert_refused(call("inspect", path, "other.onnx"), "cannot read 'other.onnx'")
     assert_refused(call("inspect", path, "scale", "--top", 3), "--top", "one node is shown")
+
+
+def test_an_empty_name_is_said_to_be_empty(call, path):
+    assert_refused(call("inspect", path, ""), "the name of the node is empty")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...ir.core.counted import counted
-from ...ir.core.shown import Shown, Summary
+from ...ir.core.shown import Shown, Summary, in_short
 
 Kind = Literal["changed", "fused", "replaced", "removed", "added"]
 KINDS: tuple[Kind, ...] = ("fused", "replaced", "changed", "removed", "added")
@@ -50,6 +50,8 @@ class WeightChange:
 
     `max_abs` is the largest |after - before|, `relative` the norm of the difference by that of
     `before`; both are None where the shapes differ, or where one of them holds no numbers.
+    `not_finite`: how many values are infinite or NaN on one side, or otherwise on the other;
+    distances are of the rest.
     """
 
     input: int
@@ -57,6 +59,18 @@ class WeightChange:
     after: str | None
     max_abs: float | None = None
     relative: float | None = None
+    not_finite: int = 0
+
+    @property
+    def distance(self) -> str:
+        """What is told of the distance, in words; empty where there is none to tell."""
+        if self.max_abs is None or self.relative is None:
+            return ""
+        told = f"at most {self.max_abs:.3g} apart, {self.relative:.3g} of the norm"
+        if not self.not_finite:
+            return told
+        values = counted(self.not_finite, "value is", "values are")
+        return f"{values} infinite or NaN on one side only, the others {told}"
 
 
 @dataclass(frozen=True)
@@ -126,9 +140,22 @@ class ModelDiff(Shown):
         found = Counter(change.kind for change in self.changes)
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
+    @property
+    def tallies(self) -> list[str]:
+        """How many nodes changed, by kind, in words; of both models where these are not as many."""
+        found = []
+        for kind in self.counts:
+            changes = [change for change in self.changes if change.kind == kind]
+            before = sum(len(change.before) for change in changes)
+            after = sum(len(change.after) for change in changes)
+            into = "into" if kind == "fused" else "by"
+            both = before and after and before != after
+            found.append(f"{before or after} {kind}" + (f" {into} {after}" if both else ""))
+        return found
+
     def _summary(self) -> Summary:
         parts = [counted(self.same, "node is the same", "nodes are the same")]
-        parts += [f"{count} {kind}" for kind, count in self.counts.items()]
+        parts += self.tallies
         line = f"{self.nodes_before} -> {self.nodes_after} nodes: {', '.join(parts)}"
         rows = [(c.kind, listed(c.before), listed(c.after)) for c in self.changes]
         return Summary(line, rows, ("change", "before", "after"))
@@ -136,6 +163,8 @@ class ModelDiff(Shown):
 
 def listed(nodes: tuple[NodeRef, ...], most: int = 4) -> str:
     """Name nodes in a line: each with its operator, or how many there are beyond `most`."""
-    named = [f"{node.op} '{node.name}'" if node.name else node.op for node in nodes[:most]]
+    named = [
+        f"{node.op} '{in_short(node.name)}'" if node.name else node.op for node in nodes[:most]
+    ]
     rest = len(nodes) - most
     return " + ".join(named + ([f"{rest} more"] if rest > 0 else []))

@@ -85,23 +85,31 @@ def _change(
         after=written[1],
         max_abs=None if distance is None else distance[0],
         relative=None if distance is None else distance[1],
+        not_finite=0 if distance is None else distance[2],
     )
 
 
-def _distance(before: Array | None, after: Array | None) -> tuple[float, float] | None:
-    """Return the largest absolute and the relative distance; None where there is none to tell."""
+def _distance(before: Array | None, after: Array | None) -> tuple[float, float, int] | None:
+    """Return the largest absolute and the relative distance; None where there is none to tell.
+
+    Values of which one or both are not finite, and which are not the same, are counted instead.
+    """
     if before is None or after is None or before.shape != after.shape:
         return None
     if any(each.dtype.kind in "OUSc" for each in (before, after)):
         return None
     flat_before, flat_after = before.reshape(-1), after.reshape(-1)
     largest = squares = norm = 0.0
-    with np.errstate(invalid="ignore", over="ignore"):  # of infinities, whose distance is told
+    strange = 0
+    with np.errstate(invalid="ignore", over="ignore"):  # of numbers that are not finite
         for start in range(0, flat_before.size, _CHUNK):
             one = flat_before[start : start + _CHUNK].astype(np.float64)
             two = flat_after[start : start + _CHUNK].astype(np.float64)
-            gap = np.where(one == two, 0.0, two - one)
+            gap = np.where((one == two) | (np.isnan(one) & np.isnan(two)), 0.0, two - one)
+            apart = ~np.isfinite(gap)
+            strange += int(apart.sum())
+            gap[apart] = 0.0
             largest = max(largest, float(np.abs(gap).max()))
             squares += float(np.square(gap).sum())
-            norm += float(np.square(one).sum())
-    return largest, math.sqrt(squares / norm) if norm else math.inf if squares else 0.0
+            norm += float(np.square(one[np.isfinite(one)]).sum())
+    return largest, math.sqrt(squares / norm) if norm else math.inf if squares else 0.0, strange

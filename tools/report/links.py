@@ -77,9 +77,7 @@ def _details(change: Change) -> Iterator[str]:
     for result in change.types:
         yield f"output {result.output}: {result.before} -> {result.after}"
     for weight in change.weights:
-        apart = ""
-        if weight.max_abs is not None and weight.relative is not None:
-            apart = f", at most {weight.max_abs:.3g} apart, {weight.relative:.3g} of the norm"
+        apart = weight.distance and f", {weight.distance}"
         types = (weight.before or "none", weight.after or "none")
         yield f"weights at input {weight.input}: {' -> '.join(dict.fromkeys(types))}{apart}"
 

@@ -48,6 +48,8 @@ def node_around(graph: gs.Graph, name: str) -> NodeAround:
 
     Raises GraphError with the nearest known name.
     """
+    if not name:
+        raise GraphError("the name of the node is empty; name one, or what it makes")
     found = _find(graph, name)
     if found is None:
         known = {node_key(node) for scope in scopes(graph) for node in scope.nodes}

@@ -80,7 +80,8 @@ def _arrow(label: str, values: Sequence[float | None], unit: str) -> Tile:
     first, last = values[0], values[-1]
     if len(values) < 2 or not first or last is None:
         return Tile(label, text)
-    return Tile(label, text, f"{last / first:.2f} of what it was")
+    part = last / first
+    return Tile(label, text, f"{part:{'.2f' if part >= 0.1 else '.2g'}} of what it was")
 
 
 def _latencies(report: ReportDocument) -> Iterator[Tile]:

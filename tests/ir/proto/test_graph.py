@@ -81,11 +81,14 @@ def test_a_result_is_pickled():
 def test_a_notebook_shows_a_line_and_a_small_table(capfd):
     graph = planish.load(conv_batchnorm(8))
     graph.name = "a<b>"
+    graph.nodes[0].name = "\x1b[31mred"
     assert repr(graph).startswith("<Graph 'a<b>': x[N, 3, 9, 9] -> y")
     assert "2 nodes (Conv, BatchNormalization)" in repr(graph)
     assert str(graph) == f"{graph}" == repr(graph)
-    shown = graph._repr_html_()
+    shown = graph._repr_html_() + planish.cost(graph)._repr_html_()
     assert "a&lt;b&gt;" in shown
+    assert "\\x1b[31mred" in shown
+    assert shown.isprintable()
     assert "BatchNormalization" in shown
     for name in ("_repr_svg_", "_ipython_display_", "__wrapped__"):
         assert not hasattr(graph, name)

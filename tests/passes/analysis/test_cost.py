@@ -289,3 +289,21 @@ def test_weights_in_constant_nodes_are_parameters_of_their_readers():
     assert [node.parameters for node in found.nodes] == [0, 108, 0, 0]
     assert (found.parameters, found.weight_bytes) == (other.parameters, other.weight_bytes)
     assert (found.macs, found.bytes_moved) == (other.macs, other.bytes_moved)
+
+
+def test_local_functions_with_layers_are_unknown():
+    graph = graph_of(
+        """<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+        g (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y) {
+            a = own.outer(x, w) b = own.plain(a) y = Conv<pads = [1,1,1,1]>(b, w) }
+        <domain: "own", opset_import: ["" : 17, "own" : 1]>
+        outer (x, w) => (y) { y = own.inner(x, w) }
+        <domain: "own", opset_import: ["" : 17]>
+        inner (x, w) => (y) { t = Conv<pads = [1,1,1,1]>(x, w) y = Relu(t) }
+        <domain: "own", opset_import: ["" : 17]>
+        plain (x) => (y) { y = Relu(x) }""",
+        {"w": np.zeros((3, 3, 3, 3), np.float32)},
+    )
+    found = planish.cost(graph)
+    assert [node.macs for node in found.nodes] == [None, 0, 3 * 64 * 27]
+    assert found.unknown >= 1

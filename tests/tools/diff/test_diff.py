@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -250,3 +252,28 @@ def test_a_node_that_came_is_all_that_is_told(case, rng):
     assert [n.op for c in found.changes for n in c.after if not c.before] == ["Neg"]
     others = [c for c in found.changes if c.before]
     assert [c for c in others if c.attributes or c.weights or c.inputs or not c.types] == []
+
+
+def test_values_that_are_no_numbers_are_counted_and_the_others_compared():
+    text = "g (float[4] x) => (float[4] y) { y = Mul(x, w) }"
+    values = np.array([3, 4, np.nan, np.inf], np.float32)
+    a = model_of(text, {"w": values})
+    assert planish.diff(a, _called_otherwise(a)).is_empty
+    b = model_of(text, {"w": np.array([np.nan, 5, np.nan, -np.inf], np.float32)})
+    (weight,) = planish.diff(a, b).changes[0].weights
+    assert (weight.max_abs, weight.relative, weight.not_finite) == (1, 1 / 5, 2)
+    assert weight.distance.startswith("2 values are infinite or NaN")
+
+
+def test_totals_add_up_in_nodes():
+    model = model_of(_convolutions("a", "b"), _weights("a", "b"))
+    shape = "float[1, 4, 8, 8]"
+    nothing = model_of(f"g ({shape} x) => ({shape} y) {{ y = Identity(x) }}")
+    for other in (planish.Pipeline.parse("exact").run(model).graph, nothing):
+        found = planish.diff(model, other)
+        told = [re.match(r"(\d+) (\w+)(?: (?:into|by) (\d+))?$", t) for t in found.tallies]
+        sides = [
+            (int(t[1]) * (t[2] != "added"), int(t[3] or t[1]) * (t[2] != "removed")) for t in told
+        ]
+        assert found.same + sum(before for before, _ in sides) == found.nodes_before
+        assert found.same + sum(after for _, after in sides) == found.nodes_after
