@@ -135,6 +135,7 @@ def search(
         seed=seed,
     )
     require_target(target)
+    request.metric.users()  # one that is not there is refused before all work
     require_writable(output)
     require_spared(output, model_file(model))
     require_report(report, 1)

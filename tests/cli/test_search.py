@@ -138,6 +138,31 @@ def test_refused(call, files, options, words, tmp_path):
     assert not (tmp_path / "small.onnx").exists()
 
 
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("missing", ["has no function 'missing'", "evaluate"]),
+        ("evaluate", ["metric", "boom"]),
+        ("nan", ["return a number"]),
+        ("text", ["metric"]),
+    ],
+)
+def test_a_users_metric_that_cannot_judge_is_refused_at_once(
+    call, files, tmp_path, monkeypatch, function, words
+):
+    counting = InProcess()
+    monkeypatch.setattr(executor, "LocalProcesses", lambda count: counting)
+    (tmp_path / "judge.py").write_text(
+        "def evaluate(compiled, feeds): raise ValueError('boom')\n"
+        "def nan(compiled, feeds): return float('nan')\n"
+        "def text(compiled, feeds): return 'good'\n"
+    )
+    asked = (*files, "--max-drop", "1%", "--metric", f"judge.py:{function}")
+    assert_refused(call(*asked), *words)
+    assert counting.count == (function != "missing")
+    assert (tmp_path / "small.search").exists() == (function != "missing")
+
+
 def test_without_samples_there_is_nothing_to_learn_from(call, files):
     at = files.index("--feeds")
     words = [*files[:at], *files[at + 2 :], "--speedup", "2"]

@@ -89,6 +89,7 @@ class BudgetSearch:
 
     def run(self) -> Found:
         """Search until the budget is met and the front is known, or time is up."""
+        self._builder.check_metric()
         self._settle_runtime()
         for pipeline in _FIRST:
             self._add(self._builder.build((pipeline,)))
