@@ -25,7 +25,7 @@ from ...passes.trust.blame import first_wrong
 from ..reduce.apart import Limits, run_apart
 from ..reduce.case import Case
 from ..reduce.known import learn
-from ..reduce.suspects import Wrong
+from ..reduce.suspects import Crash, Suspect, Wrong
 from .diagnosis import Diagnosis, Finding
 from .oracle import ask_oracle
 from .sound import look_at_file
@@ -105,6 +105,9 @@ class _Examination:
         step = str(suspect)
         case, said = self._first(cases, suspect)
         if case is None:
+            failed = run_apart(lambda: _failures(cases[0], suspect), self._limits).value
+            if failed:
+                return self._rolled_back(failed, cases[0], suspect)
             self.findings.append(Finding(step, "right", "its result gives the model's outputs"))
             return None
         self.findings.append(Finding(step, "wrong", said))
@@ -113,6 +116,14 @@ class _Examination:
         told = f"planish: {culprit[0]}" if culprit else f"planish: {step}"
         node = culprit[1] if culprit else ""
         return self._end(told, node, "report it with the reduced model", suspect, case)
+
+    def _rolled_back(self, failed: Sequence[str], case: Case, suspect: Wrong) -> Diagnosis:
+        """Tell what passes raised; their result is right, for it is without them."""
+        for each in failed:
+            self.findings.append(Finding(str(suspect), "wrong", each))
+        raises = Crash(pipeline=suspect.pipeline, target=suspect.target, seed=suspect.seed)
+        advice = "leave the pass out, and report it with the reduced model"
+        return self._end(f"planish: {failed[0]}", "", advice, raises, case)
 
     def runtime(self, cases: Sequence[Case], who: Wrong) -> Diagnosis | None:
         """Ask the runtime, and where it is wrong, what of it."""
@@ -139,7 +150,7 @@ class _Examination:
         culprit: str,
         node: str,
         advice: str,
-        suspect: Wrong | None = None,
+        suspect: Suspect | None = None,
         case: Case | None = None,
     ) -> Diagnosis:
         return Diagnosis(
@@ -197,6 +208,13 @@ def _culprit(case: Case, suspect: Wrong) -> tuple[str, str] | None:
         return None
     words = f"edit {found.edit_in_pass} of pass '{found.pass_name}' ({found.message})"
     return words, ", ".join(found.nodes)
+
+
+def _failures(case: Case, suspect: Wrong) -> list[str]:
+    feeds = [case.feed] if case.feed else None
+    steps = Pipeline.parse(suspect.pipeline)
+    result = steps.run(load(case.model), feeds, "off", seed=suspect.seed, strict=False)
+    return [str(failure) for failure in result.failures]
 
 
 def _passed(case: Case, who: Wrong) -> onnx.ModelProto:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, NoReturn, TypeVar
 
+from ...ir.core.errors import RefusedError
+
 T = TypeVar("T")
 
 HANGS = "does not end"
@@ -26,10 +28,18 @@ _PARENT_DIED = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may take: seconds, and bytes beside what this process has."""
+    """What a child may take: seconds, and bytes beside what this process has, both above 0."""
 
     seconds: float = 60.0
     memory: int = 8 << 30
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "memory"):
+            if not getattr(self, name) > 0:
+                raise RefusedError(
+                    f"the limit of {name} is {getattr(self, name)}, with which nothing can be "
+                    "tried; give more than 0"
+                )
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,8 @@ def _here(work: Callable[[], T]) -> Ended[T]:
         return Ended(work())
     except MemoryError:
         return Ended(how=OUT_OF_MEMORY)
+    except SystemExit as error:
+        return Ended(how=_exits(error.code))
     except Exception as error:
         return Ended(how=f"raises {type(error).__name__}", error=traceback.format_exc())
 
@@ -117,6 +129,11 @@ def _limit(limits: Limits) -> None:
         ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
 
 
+def _exits(code: object) -> str:
+    status = code if isinstance(code, int) else int(code is not None)  # as Python has it
+    return f"ends with exit code {status}"
+
+
 def _kill(child: int) -> None:
     """End the process group of `child`, which it may not have made yet."""
     for end in (os.killpg, os.kill):
@@ -127,8 +144,9 @@ def _kill(child: int) -> None:
 def _read(file: IO[bytes], code: int) -> Ended[Any]:
     if code < 0:
         return Ended(how=f"ends with {signal.Signals(-code).name}")
-    if code > 0:
-        return Ended(how=f"ends with exit code {code}")
+    file.seek(0, os.SEEK_END)
+    if code > 0 or not file.tell():  # it may end with 0 before its work does
+        return Ended(how=_exits(code))
     file.seek(0)
     found: Ended[Any] = pickle.load(file)  # of our own child
     return found

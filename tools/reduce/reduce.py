@@ -15,7 +15,7 @@ import onnx
 
 from ...ir.core.errors import PassError
 from .anonymous import make_anonymous
-from .apart import Ended, Limits, run_apart
+from .apart import HANGS, Ended, Limits, run_apart
 from .attributes import reduce_attributes
 from .case import Case
 from .known import learn, run_reference
@@ -69,7 +69,7 @@ def reduce(
     not come, is what the suspect says then. Without limits it is judged in this process. Where the
     reference runtime runs `case`, and ONNX's checker takes it, so it is with the result. `seconds`:
     for all of it; `progress` is told of every better case and what made it so. Ctrl-C ends the
-    search as time does. Raises PassError where `case` shows no fault.
+    search as time does. Raises PassError where `case` shows no fault, or not twice.
     """
     started = time.monotonic()
     learned, known = learn(case, limits, seed)
@@ -83,6 +83,14 @@ def reduce(
             "the fault does not show in the model as it is given; look at the suspect, and give "
             "feeds on which it shows"
         )
+    if told != HANGS:
+        again = _judged(learned, suspect, limits)
+        if (again.how or again.value) != told:
+            raise PassError(
+                f"the fault comes and goes: of the same model it is first '{told}', then "
+                f"'{again.how or again.value or 'no fault'}'; make the suspect say the same twice, "
+                "with a seed or one thread"
+            )
 
     def shows(smaller: Case) -> bool:
         found = run_apart(lambda: _says(smaller, suspect, told, valid), limits)

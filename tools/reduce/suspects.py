@@ -47,8 +47,10 @@ class Checked:
     function: Callable[[onnx.ModelProto], bool]
 
     def __call__(self, case: Case) -> str:
-        """Ask it."""
-        return _SHOWS if self.function(case.model) else ""
+        """Ask it about a copy, which it may edit."""
+        copy = onnx.ModelProto()
+        copy.CopyFrom(case.model)
+        return _SHOWS if self.function(copy) else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,6 +136,20 @@ def test_an_edit_is_named():
     assert found.suspect.backend == ""
 
 
+def test_a_pass_that_is_rolled_back_is_named():
+    def boom(graph):
+        raise KeyError("boom")
+
+    planish.register_pass(boom, exact=True)
+    try:
+        found = examine([Case(network())], pipeline="boom,exact")
+    finally:
+        registry.REGISTERED.pop("boom")
+    assert found.culprit.startswith("planish: ")
+    assert "'boom', was rolled back: " in found.culprit
+    assert found.findings[-1].verdict == "wrong"
+
+
 def test_what_the_checker_alone_minds_is_no_culprit():
     model = network()
     model.graph.output[0].type.tensor_type.ClearField("shape")

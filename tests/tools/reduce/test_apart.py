@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from planish.tools.reduce.apart import HANGS, OUT_OF_MEMORY, Limits, run_apart
+from planish.ir.core.errors import RefusedError
+from planish.tools.reduce.apart import HANGS, OUT_OF_MEMORY, Ended, Limits, run_apart
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 
@@ -36,7 +39,17 @@ def test_a_crash_is_told(name):
 
 
 def test_an_exit_is_told():
-    assert run_apart(lambda: os._exit(3), Limits()).how == "ends with exit code 3"
+    for end in (os._exit, sys.exit):
+        for code in (0, 3):
+            found = run_apart(functools.partial(end, code), Limits())
+            assert found == Ended(how=f"ends with exit code {code}")
+    assert run_apart(sys.exit, None).how == "ends with exit code 0"
+
+
+@pytest.mark.parametrize("limit", [{"seconds": 0}, {"seconds": float("nan")}, {"memory": 0}])
+def test_limits_leave_something(limit):
+    with pytest.raises(RefusedError, match=f"the limit of {next(iter(limit))} is"):
+        Limits(**limit)
 
 
 def test_what_does_not_end_is_ended_with_its_children(tmp_path):

@@ -149,6 +149,22 @@ def test_a_model_without_the_fault_is_refused(network):
         Wrong(pipeline="int8")
 
 
+def test_a_fault_that_comes_and_goes_is_refused(network):
+    answers = iter((True, False))
+    with pytest.raises(PassError, match=r"comes and goes.* 'the check says so', then 'no fault'"):
+        reduce(Case(network), Checked(lambda model: next(answers)), limits=None)
+
+
+def test_a_check_may_edit_its_model(network):
+    def edits(model):
+        del model.graph.node[1:]
+        return True
+
+    before = network.SerializeToString()
+    assert Checked(edits)(Case(network))
+    assert network.SerializeToString() == before
+
+
 def test_ctrl_c_and_the_end_of_time_keep_the_best(network):
     def interrupt(case, how):
         if case.nodes < network.graph.node.__len__():
