@@ -9,6 +9,7 @@ import typer
 
 from ..ir.core.atomic import require_writable
 from ..ir.core.errors import PassError
+from ..ir.files.data_file import require_spared
 from ..tools.doctor.diagnosis import Diagnosis
 from ..tools.doctor.examine import examine
 from ..tools.doctor.slower import why_slower
@@ -76,6 +77,7 @@ def doctor(
         raise typer.Exit(DIFFERENCE if lost else 0)
     if output is not None:
         require_writable(output)
+        require_spared(output, model_file(model))
     limits = Limits(seconds=limit_seconds)
     cases = cases_of(model_file(model), given, seed, teller(as_json=as_json))
     with status_line(err, "looking") as update:

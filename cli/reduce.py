@@ -10,6 +10,7 @@ import typer
 from ..ir.core.atomic import require_writable
 from ..ir.core.errors import PassError, PlanishError
 from ..ir.core.user_function import load_function
+from ..ir.files.data_file import require_spared
 from ..tools.reduce.apart import Limits
 from ..tools.reduce.case import Case
 from ..tools.reduce.keeper import Keeper
@@ -73,6 +74,7 @@ def reduce(
     """Make a model with a fault small: few nodes, small sizes, drawn weights, no names."""
     suspect = _suspect(check, wrong, crash, pipeline, runtime, target, tolerance, seed)
     require_writable(output)
+    require_spared(output, model_file(model))
     limits = Limits(limit_seconds, int(limit_memory * (1 << 30)))
     cases = cases_of(model_file(model), given, seed, teller(as_json=as_json))
     case = _first(cases, suspect, limits)

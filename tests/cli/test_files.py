@@ -153,11 +153,14 @@ def test_sizes_have_the_files_of_weights(call, apart, out):
     assert found["after"]["bytes"] == out.stat().st_size
 
 
-@pytest.mark.parametrize("command", ["optimize", "compile"])
+@pytest.mark.parametrize(
+    "command",
+    [["optimize"], ["compile"], ["reduce", "--wrong", "-p", "exact"], ["doctor", "-p", "exact"]],
+)
 def test_weights_of_the_model_are_not_replaced(call, apart, command):
     weights = apart.with_name("w.bin")
     before = weights.read_bytes()
-    assert_refused(call(command, apart, "-o", weights), str(weights), str(apart))
+    assert_refused(call(*command, apart, "-o", weights), str(weights), str(apart))
     assert weights.read_bytes() == before
 
 
