@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ..ir.core.counted import counted
 from ..ir.core.errors import CertificateError
 from ..ir.proof.certificate import Certificate
 from ..ir.proof.check import check_certificate as check
 from .exit_codes import DIFFERENCE
 from .files import load
 from .options import JsonOption, ModelFile
-from .show.certificates import certificate_table
+from .show.certificates import certificate_table, open_lines
 from .show.console import err, out, print_json, print_plain
 from .show.printable import as_message
 from .supervise import doing
@@ -34,16 +33,26 @@ def check_certificate(
     doing(f"check '{certificate}'")
     refused = ""
     try:
-        check(*graphs, found)
+        found = check(*graphs, found)
     except CertificateError as error:
         refused = str(error)
     if as_json:
-        print_json({"holds": not refused, "refused": refused, "verdict": found.verdict()})
+        print_json(
+            {
+                "holds": not refused,
+                "refused": refused,
+                "shown": "" if refused else found.shown(),
+                "open_outputs": [each.name for each in found.open_outputs],
+                "verdict": found.verdict(),
+            }
+        )
     elif refused:
         err.print(f"refused: {as_message(refused)}", style="red", highlight=False, markup=False)
     else:
         out.print(certificate_table(found))
-        print_plain(f"the certificate holds: {counted(len(found.windows), 'window')} shown again")
-        print_plain(found.verdict())
+        print_plain(f"the certificate holds: {found.shown()}")
+        for line in open_lines(found):
+            print_plain(as_message(line))
+        print_plain(f"by the run's own word of its edits: {found.verdict()}")
     if refused:
         raise typer.Exit(DIFFERENCE)

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
 def certificate_table(certificate: Certificate) -> Table:
     """Return the table of passes: how many edits, and what is proved of them."""
-    from ...ir.proof.certificate import WORDS  # few commands prove anything
-
     table = plain_table("pass", ">edits", "proved")
-    found = Counter((edit.pass_name, edit.claim) for edit in certificate.edits)
-    for (name, claim), count in found.items():
-        table.add_row(name, str(count), WORDS[claim])
+    found = Counter((edit.pass_name, certificate.words(edit)) for edit in certificate.edits)
+    for (name, words), count in found.items():
+        table.add_row(name, str(count), words)
     return table
 
 

@@ -14,7 +14,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from .values import POINTS, Array, UnsupportedError
+from .values import POINTS, Array, UnsupportedError, apart, require_told_apart
 
 # Arguments that lie together along a random direction and are not equal are passed over.
 _NEIGHBOURS = 2
@@ -24,7 +24,8 @@ MOST_ARGUMENTS = 1 << 25
 class Applications:
     """The applications so far, by function.
 
-    `tolerance`: how far arguments may be apart, as a part of their size.
+    `tolerance`: how far each argument may be apart, as a part of its size (`values.apart`).
+    `furthest`: how far arguments that were taken for equal are apart.
     """
 
     def __init__(self, random: np.random.Generator, tolerance: float) -> None:
@@ -32,17 +33,31 @@ class Applications:
         self._tolerance = tolerance
         self._tables: dict[Hashable, _Applied] = {}
 
+    @property
+    def furthest(self) -> float:
+        """How far arguments that were taken for equal are apart, as a part of their size."""
+        return max((table.furthest for table in self._tables.values()), default=0.0)
+
     def _require_few(self, arguments: Array) -> None:
         if arguments.size > MOST_ARGUMENTS:
             raise UnsupportedError("more elements than are compared")
 
     def rows(self, function: Hashable, arguments: Array, width: int = 1) -> Array:
-        """Return the results [n, width, points] of a function of each row of `arguments` [n, d]."""
+        """Return the results [n, width, points] of a function of each row of `arguments`.
+
+        A row holds one argument after another, each at all points. What is not finite is equal to
+        nothing but itself.
+        """
         self._require_few(arguments)
         size = arguments.shape[1]
-        key = (function, size, width)
+        arguments = _coded(np.asarray(arguments, np.float64))
+        if self._tolerance:
+            require_told_apart(arguments.reshape(len(arguments), -1, POINTS))
+        key = (function, size, arguments.shape[1], width)
         if key not in self._tables:
-            self._tables[key] = _Applied(self._random, size, width * POINTS, self._tolerance)
+            self._tables[key] = _Applied(
+                self._random, arguments.shape[1], width * POINTS, self._tolerance
+            )
         found = self._tables[key].results(np.ascontiguousarray(arguments, dtype=np.float64))
         return found.reshape(-1, width, POINTS)
 
@@ -61,20 +76,31 @@ class _Applied:
         self._results = np.empty((0, width))
         self._along = np.empty(0)
         self._order = np.empty(0, np.int64)  # in which `_along` ascends
+        self.furthest = 0.0
 
     def results(self, rows: Array) -> Array:
         """Return what the function gives for each of `rows`."""
         along = rows @ self._direction
-        size = np.abs(rows).max(axis=1, initial=0.0)
-        typical = float(np.sqrt(np.mean(np.square(size)))) if size.size else 0.0
-        allowed = self._tolerance * np.maximum(size, 1e-3 * typical)
-        at = self._known(rows, along, allowed)
+        at = self._known(rows, along)
         missing = np.flatnonzero(at < 0)
         if missing.size:
-            at[missing] = self._add(rows[missing], along[missing], allowed[missing])
+            at[missing] = self._add(rows[missing], along[missing])
         return self._results[at]
 
-    def _known(self, rows: Array, along: Array, allowed: Array) -> Array:
+    def _equal(self, a: Array, b: Array) -> Array:
+        """Say which rows are the same arguments."""
+        same = (a == b).all(axis=1)
+        other = np.flatnonzero(~same)
+        if not self._tolerance or not other.size:
+            return np.asarray(same)
+        x, y = (each[other].reshape(len(other), -1, POINTS) for each in (a, b))
+        found = apart(x, y).max(axis=1, initial=0.0)
+        close = found <= self._tolerance
+        same[other[close]] = True
+        self.furthest = max(self.furthest, float(found[close].max(initial=0.0)))
+        return np.asarray(same)
+
+    def _known(self, rows: Array, along: Array) -> Array:
         """Return the place of each of `rows` among the arguments known, -1 where there is none."""
         at = np.full(len(rows), -1)
         if not len(self._along):
@@ -86,16 +112,14 @@ class _Applied:
             if not left.size:
                 break
             near = self._order[np.clip(place[left] + step, 0, len(self._order) - 1)]
-            apart = np.abs(self._arguments[near] - rows[left]).max(axis=1, initial=0.0)
-            equal = apart <= allowed[left]
+            equal = self._equal(self._arguments[near], rows[left])
             at[left[equal]] = near[equal]
         return at
 
-    def _add(self, rows: Array, along: Array, allowed: Array) -> Array:
+    def _add(self, rows: Array, along: Array) -> Array:
         """Enter `rows`, equal ones once; return their places."""
         order = np.argsort(along, kind="stable")
-        apart = np.abs(np.diff(rows[order], axis=0)).max(axis=1, initial=0.0)
-        begins = np.concatenate([[True], apart > allowed[order][1:]])
+        begins = np.concatenate([[True], ~self._equal(rows[order][:-1], rows[order][1:])])
         firsts = order[np.flatnonzero(begins)]
         found = np.empty(len(rows), np.int64)
         found[order] = len(self._along) + np.cumsum(begins) - 1
@@ -105,3 +129,12 @@ class _Applied:
         self._results = np.concatenate([self._results, fresh])
         self._order = np.argsort(self._along, kind="stable")
         return found
+
+
+def _coded(rows: Array) -> Array:
+    """Return `rows` with flags, at all points, in the place of what is not finite."""
+    finite = np.isfinite(rows)
+    if finite.all():
+        return rows
+    flags = np.where(np.isnan(rows), 1.0, np.where(rows > 0, 2.0, 3.0)) * ~finite
+    return np.concatenate([np.where(finite, rows, 0.0), flags], axis=1)

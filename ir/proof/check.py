@@ -6,19 +6,27 @@ a run had so many edits, and which window an edit belongs to, is its word.
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+
 import onnx_graphsurgeon as gs
 
 from ..core.errors import CertificateError
 from ..files.given import Model, as_graph
-from .certificate import SAMPLED, Certificate, WindowClaim, weakest
+from .certificate import SAMPLED, Certificate, OpenOutput, WindowClaim, weakest
 from .digests import Digests
 from .prove import CLAIMS, NotProvedError, prove_at
-from .sides import Side, paired_sizes
+from .sides import Equalities, Side, paired_sizes, seed_of
 from .windows import ProofWindow, cone
 
 
-def check_certificate(before: Model, after: Model, certificate: Certificate) -> None:
-    """Check that `certificate` is of these models, and holds.
+def check_certificate(before: Model, after: Model, certificate: Certificate) -> Certificate:
+    """Check that `certificate` is of these models, and holds; return what was shown now.
+
+    Windows are those of the certificate with what was found of them, at points of this check alone.
+    Open outputs are those that do not follow from them, whatever the certificate says; edits are
+    the run's word, of which those that no window shows count as sampled where outputs are open.
 
     Raises CertificateError where the models are others, a window does not show what it claims, or
     an output that is not named as open does not follow from the windows.
@@ -35,20 +43,42 @@ def check_certificate(before: Model, after: Model, certificate: Certificate) -> 
                 f"{side.digest}, not {digest}); give what `planish optimize` read and wrote"
             )
     require_same_interface(early, late)
-    sizes = paired_sizes(early, late)
+    sizes, equal = paired_sizes(early, late), Equalities(early, late)
+    _require_once(certificate.windows)
+    fresh = secrets.randbits(128)  # so that no model can be made for the points
+    windows = []
     for place, claim in enumerate(certificate.windows):
-        window = _window(early, late, claim)
+        window = _window(early, late, equal, claim)
         try:
-            proof = prove_at(window, sizes, _opsets(early, late), (certificate.seed, place))
+            seed = (*seed_of(early, late, place), fresh)
+            proof = prove_at(window, sizes, _opsets(early, late), seed)
         except NotProvedError as reason:
             raise _refused(claim, str(reason)) from reason
         if CLAIMS.index(proof.claim) > CLAIMS.index(claim.claim):
             raise _refused(claim, f"it is '{proof.claim}', not '{claim.claim}'")
         if proof.sizes != claim.sizes:
             raise _refused(claim, f"sizes are '{proof.sizes}', not '{claim.sizes}'")
-        late.expressions.set(window.output[1], early.expressions.key(window.output[0]))
-    _check_outputs(early, late, certificate)
+        windows.append(WindowClaim.of(window, replace(proof, claim=claim.claim), early, late))
+        equal.enter(*window.output)
+    opened = _open_outputs(early, late, equal, certificate)
     _check_edits(certificate)
+    edits = tuple(
+        edit if edit.windows or not opened else replace(edit, claim=SAMPLED)
+        for edit in certificate.edits
+    )
+    chosen = tuple(dict(each.chosen) for each, _ in sizes if each.chosen)
+    return replace(
+        certificate, windows=tuple(windows), edits=edits, open_outputs=opened, sizes=chosen
+    )
+
+
+def _require_once(windows: Sequence[WindowClaim]) -> None:
+    """Raise CertificateError where a tensor is shown twice: more work than the models have."""
+    shown = set[tuple[str, str]]()
+    for claim in windows:
+        if claim.output in shown:
+            raise _refused(claim, "it is there twice")
+        shown.add(claim.output)
 
 
 def require_same_interface(before: Side, after: Side) -> None:
@@ -69,11 +99,11 @@ def _opsets(before: Side, after: Side) -> tuple[int, int]:
     return int(before.graph.opset), int(after.graph.opset)
 
 
-def _window(before: Side, after: Side, claim: WindowClaim) -> ProofWindow:
+def _window(before: Side, after: Side, equal: Equalities, claim: WindowClaim) -> ProofWindow:
     """Return the window that a claim is about, cut out of the models."""
     inputs = [(_referred(before, a), _referred(after, b)) for a, b in claim.inputs]
     for a, b in inputs:
-        if before.expressions.key(a) != after.expressions.key(b):
+        if not equal.hold(a, b):
             raise _refused(claim, f"'{a.name}' and '{b.name}' are not known to be equal")
     output = (_referred(before, claim.output[0]), _referred(after, claim.output[1]))
     cones = []
@@ -97,17 +127,23 @@ def _refused(claim: WindowClaim, reason: str) -> CertificateError:
     return CertificateError(f"the window of '{claim.name}' is not shown: {reason}")
 
 
-def _check_outputs(before: Side, after: Side, certificate: Certificate) -> None:
-    left = {each.name for each in certificate.open_outputs}
+def _open_outputs(
+    before: Side, after: Side, equal: Equalities, certificate: Certificate
+) -> tuple[OpenOutput, ...]:
+    """Return the outputs that are not shown to be equal; those that are not named are refused."""
+    named = {each.name: each for each in certificate.open_outputs}
+    found = []
     for a, b in zip(before.graph.outputs, after.graph.outputs, strict=True):
-        if b.name not in left and before.expressions.key(a) != after.expressions.key(b):
+        if equal.hold(a, b):
+            continue
+        if b.name not in named:
             raise CertificateError(f"output '{b.name}' is not shown to be equal")
+        found.append(named[b.name])
+    return tuple(found)
 
 
 def _check_edits(certificate: Certificate) -> None:
     windows = certificate.windows
     for edit in certificate.edits:
-        if not all(0 <= place < len(windows) for place in edit.windows):
-            raise CertificateError("an edit names a window that is not there")
         if edit.claim != SAMPLED and edit.claim != weakest(windows[i].claim for i in edit.windows):
             raise CertificateError(f"an edit of {edit.pass_name} claims more than its windows show")

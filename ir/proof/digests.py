@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
 from ..core import dtypes
+from ..core.errors import CertificateError
 from ..core.variables import EmptyList, dense_values, exotic_type, is_standard
 
 Array = np.ndarray[Any, Any]
@@ -41,6 +42,16 @@ class Digests:
             made.update(whole.data)
             self._known[key] = made.hexdigest()
         return self._known[key]
+
+    def constant(self, tensor: gs.Constant) -> str:
+        """Return the digest of a constant, dense or sparse."""
+        values = dense_values(tensor)
+        if values is not None:
+            return self.of(values)
+        held = getattr(tensor._values, "tensor", None)
+        if not isinstance(held, onnx.SparseTensorProto):
+            raise CertificateError(f"constant '{tensor.name}' has no values that a digest is of")
+        return _digest(held.SerializeToString(deterministic=True))
 
     def interface(self, graph: gs.Graph, outputs: Iterable[str]) -> str:
         """Return the digest of a graph: what it takes, and what its outputs compute."""
@@ -70,14 +81,9 @@ class Digests:
         if isinstance(value, gs.Graph):
             inner = sorted(map(self._node, value.nodes))
             ports = [[t.name for t in ports] for ports in (value.inputs, value.outputs)]
-            held = sorted(
-                {
-                    f"{t.name!r} {self.of(values)}"
-                    for node in value.nodes
-                    for t in node.inputs
-                    if (values := dense_values(t)) is not None
-                }
-            )
+            read = [t for node in value.nodes for t in node.inputs]
+            constants = (t for t in (*read, *value.inputs, *value.outputs) if _is_constant(t))
+            held = sorted({f"{t.name!r} {self.constant(t)}" for t in constants})
             return _digest((inner, ports, held))
         if isinstance(value, gs.Tensor):
             values = dense_values(value)
@@ -93,6 +99,10 @@ class Digests:
         if isinstance(value, list | tuple):
             return repr([self.attribute(each) for each in value])
         return repr(float(np.float32(value)) if isinstance(value, float) else value)
+
+
+def _is_constant(tensor: gs.Tensor) -> TypeGuard[gs.Constant]:
+    return isinstance(tensor, gs.Constant)
 
 
 def _digest(value: Any) -> str:

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from onnx import AttributeProto
 
 from ..core.constant_nodes import dense_value_of_constant_node
-from ..core.variables import dense_values, is_standard, subgraphs_of
+from ..core.variables import is_standard, subgraphs_of
 from ..ops.traits import traits_of
 from .digests import Digests
 
@@ -71,9 +71,8 @@ class Expressions:
             return ""
         if id(tensor) in self._keys:
             return self._keys[id(tensor)]
-        values = dense_values(tensor)
-        if values is not None:
-            found = self._keys[id(tensor)] = f"constant {self._digests.of(values)}"
+        if isinstance(tensor, gs.Constant):
+            found = self._keys[id(tensor)] = f"constant {self._digests.constant(tensor)}"
             return found
         if id(tensor) not in self.producer:
             return f"outside {tensor.name!r}"

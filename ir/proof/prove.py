@@ -83,10 +83,14 @@ def prove_at(
     sizes: Sequence[tuple[Sizes, Sizes]],
     opsets: tuple[int, int],
     seed: Sequence[int],
+    *,
+    leeway: float = 1.0,
 ) -> Proof:
     """Show that both sides of `window` are equal at each choice of open sizes.
 
-    `sizes`: the types before and after at each. Raises NotProvedError where that fails.
+    `sizes`: the types before and after at each. `leeway`: times which roundings may be as large as
+    a checker lets them be: under 1 for what has to hold at other points as well. Raises
+    NotProvedError where that fails.
     """
     proofs: list[Proof] = []
     seen: list[Mapping[str, tuple[int, ...]]] = []
@@ -95,7 +99,14 @@ def prove_at(
         shapes = smaller_shapes(window, (a.types, b.types), opsets)
         if reads_sizes or shapes not in seen:  # else it is the same once more
             seen.append(shapes)
-            points = _Points(window, (a.types, b.types), opsets, (*seed, at), shapes)
+            points = _Points(
+                window=window,
+                types=(a.types, b.types),
+                opsets=opsets,
+                seed=(*seed, at),
+                shapes=shapes,
+                leeway=leeway,
+            )
             proofs.append(_shown(points))
     found = max(proofs, key=lambda proof: (CLAIMS.index(proof.claim), proof.difference))
     if len(sizes) == 1:
@@ -112,25 +123,25 @@ def _shown(points: _Points) -> Proof:
 
 def _prove(points: _Points) -> Proof:
     window, opsets = points.window, points.opsets
-    rounding = unit([*_constant_types(window.after), *_constant_types(window.before)])
+    rounding = unit(_folded(window))
     if not _has_layers(window, opsets):
         with contextlib.suppress(UnsupportedError):
             found, algebra = points.distance(free=True, tolerance=0.0)
             if found == 0 and not algebra:
                 return Proof("exact", 0.0, 0.0)
-    tolerance = max(_MOST_UNITS * rounding, _FEWEST)
-    found, algebra = points.distance(free=False, tolerance=tolerance)
-    if found == 0 and not algebra:
-        return Proof("exact", 0.0, 0.0)
+    tolerance = max(points.leeway * _MOST_UNITS * rounding, _FEWEST)
+    found, _ = points.distance(free=False, tolerance=tolerance)
     if found > max(tolerance, _IDENTITY):
         raise NotProvedError(f"the sides differ by {found:.1e} of their size at random points")
     evaluated = 0.0 if _has_layers(window, opsets) else points.rounded()
     if found <= _IDENTITY:
         return Proof("identity", found, 0.0, evaluated)
+    if not rounding:
+        raise NotProvedError(f"arguments of functions differ by {found:.1e} of their size")
     return Proof("rounding", found, found / rounding, evaluated)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Points:
     """A window, and what its sides are evaluated on."""
 
@@ -139,6 +150,7 @@ class _Points:
     opsets: tuple[int, int]
     seed: Sequence[int]
     shapes: Mapping[str, tuple[int, ...]]  # of inputs, by their names before
+    leeway: float
 
     def rounded(self) -> float:
         """Return how far the sides are apart where results are rounded, in rounding units.
@@ -153,7 +165,7 @@ class _Points:
         one = unit(held) or unit(_constant_types(nodes))
         if not one:
             return 0.0
-        allowed = _MOST_ROUNDINGS * max(len(nodes), 4) * one
+        allowed = self.leeway * _MOST_ROUNDINGS * max(len(nodes), 4) * one
         apart, _ = self.distance(free=False, tolerance=allowed, rounded=True)
         if apart > allowed:
             raise NotProvedError(
@@ -183,7 +195,8 @@ class _Points:
         )
         if x.dtype != y.dtype:
             raise NotProvedError(f"the types are {x.dtype} and {y.dtype}")
-        return difference(x.array, y.array), setting.algebra
+        found = difference(x.array, y.array)
+        return max(found, setting.applications.furthest), setting.algebra
 
     def _border(self, random: np.random.Generator, name: str, after: str) -> PointValues:
         found = self.types[0].get(name) or self.types[1].get(after)
@@ -214,7 +227,10 @@ class _Points:
             types = functools.partial(self._result_types, node, side)
             call = Call(node, inputs, self.opsets[side], setting, result_types=types, bodies=body)
             made = results(call)
-            made = [value.rounded() for value in made] if setting.rounded else made
+            # In free mode, constants are what numbers are computed from.
+            made = [
+                v.rounded() if setting.rounded or (setting.free and v.is_fixed) else v for v in made
+            ]
             known.update((id(t), v) for t, v in zip(node.outputs, made, strict=False) if t.name)
 
     def _result_types(self, node: gs.Node, side: int) -> list[ResultType]:
@@ -254,6 +270,20 @@ def _constant(tensor: gs.Tensor) -> PointValues:
 def _constant_types(nodes: Sequence[gs.Node]) -> list[np.dtype[np.generic]]:
     held = (dense_values(tensor) for node in nodes for tensor in node.inputs)
     return [values.dtype for values in held if values is not None and dtypes.is_float(values.dtype)]
+
+
+def _folded(window: ProofWindow) -> list[np.dtype[np.generic]]:
+    """Return the types of the constants that one side has and the other has not."""
+    sides = [
+        {
+            (values.tobytes(), values.shape): values.dtype
+            for node in nodes
+            for tensor in node.inputs
+            if (values := dense_values(tensor)) is not None and dtypes.is_float(values.dtype)
+        }
+        for nodes in (window.before, window.after)
+    ]
+    return [(sides[0].get(key) or sides[1][key]) for key in sides[0].keys() ^ sides[1].keys()]
 
 
 def _has_layers(window: ProofWindow, opsets: tuple[int, int]) -> bool:

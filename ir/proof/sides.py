@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from ..core.disjoint_sets import DisjointSets
 from ..graph.types import TensorType
 from ..ops.shapes.infer import infer_types
 from .digests import Digests
@@ -91,3 +92,40 @@ def _size(name: str | None, axis: int, choice: int, chosen: dict[str, int]) -> i
 def paired_sizes(before: Side, after: Side) -> list[tuple[Sizes, Sizes]]:
     """Return the types of both sides at each choice of the sizes that are open."""
     return list(zip(before.sizes(), after.sizes(), strict=True))
+
+
+class Equalities:
+    """Which tensors of two sides are equal: those with one key, and what windows have shown."""
+
+    def __init__(self, before: Side, after: Side) -> None:
+        self._before, self._after = before, after
+        keys = (before.expressions.key(tensor) for tensor in before.tensors.values())
+        self._places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        self._classes = DisjointSets(len(self._places))
+
+    def hold(self, before: gs.Tensor, after: gs.Tensor) -> bool:
+        """Say whether a tensor before and one after are equal."""
+        keys = self._keys(before, after)
+        if keys[0] == keys[1]:
+            return True
+        places = [self._places[key] for key in keys if key in self._places]
+        return len(places) == 2 and self._classes.find(places[0]) == self._classes.find(places[1])
+
+    def enter(self, before: gs.Tensor, after: gs.Tensor) -> None:
+        """Note that both are equal. What `after` was known to be equal to stays so."""
+        early, late = self._keys(before, after)
+        if late in self._places:
+            self._classes.unite(self._places[early], self._places[late])
+        else:
+            self._after.expressions.set(after, early)
+
+    def _keys(self, before: gs.Tensor, after: gs.Tensor) -> tuple[str, str]:
+        return self._before.expressions.key(before), self._after.expressions.key(after)
+
+
+def seed_of(before: Side, after: Side, place: int) -> tuple[int, ...]:
+    """Return the seed of the points of a window, which follows from the two models.
+
+    Whoever makes a model for such points changes its digest, and the points with it.
+    """
+    return (int(before.digest, 16), int(after.digest, 16), place)

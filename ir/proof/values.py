@@ -21,6 +21,10 @@ Array = np.ndarray[Any, Any]
 # 8 Gaussian points tell a row of coefficients from another: see `difference`.
 POINTS = 8
 
+# What float64 leaves of sums, as a part of the largest number, and how far numbers have to move.
+_NOISE = 2.0**-44
+_LEAST_MOVE = 2.0**-28
+
 
 class UnsupportedError(Exception):
     """Why a window cannot be evaluated."""
@@ -130,11 +134,10 @@ def spread(array: Array) -> Array:
 
 
 def difference(a: Array, b: Array) -> float:
-    """Return how far two tensors are apart, as a part of their size; infinity for other shapes.
+    """Return how far two tensors are apart, element by element; infinity for other shapes.
 
-    That is the largest ratio of root mean squares over the whole, and over each slice along each
-    axis, so that a small channel or a border has to agree by itself. At random normal points the
-    root mean square of an affine function is the norm of its coefficients.
+    See `apart`. At random normal points, how far an affine function moves about its mean is the
+    norm of its coefficients.
     """
     if a.shape[1:] != b.shape[1:]:
         return float("inf")
@@ -142,21 +145,39 @@ def difference(a: Array, b: Array) -> float:
         return 0.0 if np.array_equal(spread(a), spread(b)) else float("inf")
     if a is b or not a.size:
         return 0.0
-    a, b = (spread(a), spread(b)) if a.shape != b.shape else (a, b)
+    a, b = spread(a), spread(b)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         same = np.array_equal(a, b, equal_nan=True)
         return 0.0 if same else float("inf")
-    moved = np.square(a - b)
-    if not moved.any():
+    if np.array_equal(a, b):
         return 0.0
-    size = np.square(a)
-    found = [_ratio(moved.sum(), size.sum())]
-    for axis in range(1, a.ndim):
-        others = tuple(each for each in range(a.ndim) if each != axis)
-        found.append(_ratio(moved.sum(others), size.sum(others)))
-    return float(max(np.max(each) for each in found))
+    x, y = (each.reshape(POINTS, -1).T for each in (a, b))
+    require_told_apart(x)
+    return float(apart(x, y).max(initial=0.0))
 
 
-def _ratio(moved: Any, size: Any) -> Array:
+def apart(a: Array, b: Array) -> Array:
+    """Return how far numbers [..., points] are apart, as parts of their size.
+
+    Each number is held against its own size, and how it moves from point to point against how far
+    it moves: a large constant that is added hides nothing, nor do the numbers beside it.
+    """
+    size = np.maximum(np.abs(a), np.abs(b)).max(axis=-1, keepdims=True)
+    with np.errstate(all="ignore"):  # by parts: squares would vanish, or leave the range
+        x, y = (np.where(size > 0, each / size, 0.0) for each in (a, b))
+    u, v = (each - each.mean(axis=-1, keepdims=True) for each in (x, y))
+    moves = np.maximum(np.abs(u).max(axis=-1), np.abs(v).max(axis=-1))
+    whole = np.abs(x - y).max(axis=-1)
+    moved = np.maximum(np.abs(u - v).max(axis=-1) - _NOISE, 0.0)
     with np.errstate(all="ignore"):
-        return np.where(moved == 0, 0.0, np.sqrt(np.asarray(moved) / np.asarray(size)))
+        part = np.where(moved > 0, moved / moves, 0.0)
+    return np.asarray(np.maximum(whole, part))
+
+
+def require_told_apart(rows: Array) -> None:
+    """Raise UnsupportedError where numbers [..., points] move too little beside their size."""
+    size = np.abs(rows).max(axis=-1)
+    # Beside it, what float64 rounds would be much of what differs.
+    moves = rows.max(axis=-1) - rows.min(axis=-1)
+    if ((moves > 0) & (moves < _LEAST_MOVE * size)).any():
+        raise UnsupportedError("numbers so large that what is added to them is lost in rounding")

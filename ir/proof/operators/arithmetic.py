@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any
@@ -11,8 +11,8 @@ import numpy as np
 
 from ...core import dtypes
 from ...ops.traits import function_of, traits_of
-from ..values import Array, PointValues, UnsupportedError
-from .call import Call, broadcast, unknown_elementwise
+from ..values import POINTS, Array, PointValues, UnsupportedError, spread
+from .call import Call, broadcast, rows_of, unknown_elementwise
 
 Rule = Callable[[Call], PointValues | list[PointValues]]
 _BOOL = np.dtype(np.bool_)
@@ -23,7 +23,13 @@ def _ring(function: Callable[[Any, Any], Any]) -> Rule:
 
     def rule(call: Call) -> PointValues:
         values = call.values()
-        if call.setting.free and not all(value.is_fixed for value in values):
+        fixed = all(value.is_fixed for value in values)
+        if not (fixed or values[0].is_real):
+            neutral = _beside_neutral(call, values)
+            if neutral is not None:
+                return neutral
+        # Integers wrap around: polynomials of them may be equal that have other coefficients.
+        if not fixed and (call.setting.free or not values[0].is_real):
             symmetric = traits_of(call.node, call.opset).commutative and len(values) == 2
             return unknown_elementwise(call, values, values[0].dtype, symmetric=symmetric)
         call.uses_algebra()
@@ -34,13 +40,42 @@ def _ring(function: Callable[[Any, Any], Any]) -> Rule:
     return rule
 
 
+def _beside_neutral(call: Call, values: Sequence[PointValues]) -> PointValues | None:
+    """Return the operand to which zero is added, or that is multiplied by one; None for others."""
+    traits = traits_of(call.node, call.opset)
+    neutral = traits.neutral
+    if len(values) != 2:
+        return None
+    x, other = reversed(values) if values[0].is_fixed and traits.commutative else values
+    if neutral is None or not other.is_fixed or (other.array != neutral).any():
+        return None
+    return x if np.broadcast_shapes(x.shape, other.shape) == x.shape else None
+
+
+def _reciprocal(call: Call, y: Array) -> Array:
+    """Return a stand-in for 1 / y, with 1 / (t y) = (1 / t) (1 / y) for numbers t.
+
+    That y / y is 1 does not follow: at 0 it is none.
+    """
+    rows = rows_of(spread(y))
+    size = np.abs(rows).max(axis=1, keepdims=True)
+    along = rows @ np.cos(np.arange(1.0, rows.shape[1] + 1))
+    sign = np.where(along < 0, -1.0, 1.0)[:, None]
+    unit = rows * sign / np.where(size, size, 1.0)
+    with np.errstate(all="ignore"):
+        made = sign / size * call.setting.applications.rows("reciprocal", unit)[:, 0]
+        fixed = (rows == rows[:, :1]).all(axis=1)
+        made[fixed] = 1 / rows[fixed]
+    return np.asarray(made.T.reshape(POINTS, *y.shape[1:]))
+
+
 def _div(call: Call) -> PointValues:
     a, b = call.value(0), call.value(1)
     if a.is_real and (not call.setting.free or (a.is_fixed and b.is_fixed)):
         call.uses_algebra()
         x, y = broadcast([a, b])
         with np.errstate(all="ignore"):
-            return a.with_array(x / y)
+            return a.with_array(x / y if b.is_fixed else x * _reciprocal(call, y))
     if a.is_fixed and b.is_fixed:
         x, y = broadcast([a, b])
         if not np.all(y):
@@ -59,7 +94,7 @@ def _mean(call: Call) -> PointValues:
 
 
 def _neg(call: Call) -> PointValues:
-    if call.setting.free and not call.x.is_fixed:
+    if (call.setting.free or not call.x.is_real) and not call.x.is_fixed:
         return unknown_elementwise(call, [call.x], call.x.dtype)
     call.uses_algebra()
     return call.x.with_array(-call.x.array)
@@ -81,7 +116,10 @@ def _pow(call: Call) -> PointValues:
 
 
 def _cast(call: Call) -> PointValues:
-    """Widening is exact; what narrows or changes the kind rounds as a function of its own."""
+    """Widening is exact; what narrows or changes the kind rounds as a function of its own.
+
+    That arithmetic in the wider type is the same is no more than an identity: see `prove`.
+    """
     x = call.x
     like = call.op == "CastLike"
     to = call.value(1).dtype if like else dtypes.numpy_dtype(int(call.attribute("to")))

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...core import dtypes
+from ...ops.opsets import version_of
 from ...ops.traits import attribute
 from ..applications import Applications
 from ..values import POINTS, Array, PointValues, UnsupportedError, spread
@@ -125,16 +126,30 @@ def unknown_elementwise(
     `symmetric`: the order of its operands makes no difference. `name`: what the function is called,
     by default by operator and attributes.
     """
-    arrays = np.broadcast_arrays(*map(spread, broadcast(values)))
+    whole = np.broadcast_arrays(*map(spread, broadcast(values)))
+    symmetric = symmetric and len(whole) > 1
+    arrays = [part for each in whole for part in in_floats(each)]
     shape = arrays[0].shape[1:]
     rows = np.stack([rows_of(each) for each in arrays], axis=1)
-    if symmetric and len(arrays) > 1:
+    if symmetric and len(arrays) == len(values):
         rows = sorted_rows(rows)
-    function = (*([name] if name else named(call)), *(v.dtype.kind for v in values))
+    function = ((name,) if name else named(call), types_of(values))
     found = call.setting.applications.rows(
         function, rows.reshape(len(rows), math.prod(rows.shape[1:]))
     )
     return PointValues(found[:, 0].T.reshape(POINTS, *shape), dtypes.numpy_dtype(dtype))
+
+
+def types_of(values: Sequence[PointValues]) -> tuple[str, ...]:
+    """Return the element types of operands, which decide where functions round and overflow."""
+    return tuple(dtypes.type_name(value.dtype) for value in values)
+
+
+def in_floats(array: Array) -> list[Array]:
+    """Return integers as numbers that float64 holds: in two parts where it does not."""
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
+        return [array]
+    return [array >> 32, array & 0xFFFFFFFF]
 
 
 def rows_of(array: Array) -> Array:
@@ -144,7 +159,9 @@ def rows_of(array: Array) -> Array:
 
 def sorted_rows(rows: Array) -> Array:
     """Return `rows` [n, operands, points] with the operands of each in one order."""
-    along = rows @ np.cos(np.arange(1.0, rows.shape[2] + 1))
+    known = np.where(np.isfinite(rows), rows, 0.0)
+    along = known @ np.cos(np.arange(1.0, rows.shape[2] + 1))
+    along = np.where(np.isfinite(rows).all(axis=2), along, np.inf)  # what is no number comes last
     order = np.argsort(along, axis=1, kind="stable")
     return np.take_along_axis(rows, order[:, :, None], axis=1)
 
@@ -152,4 +169,4 @@ def sorted_rows(rows: Array) -> Array:
 def named(call: Call) -> tuple[Any, ...]:
     """Return what two nodes have in common that compute the same function."""
     attributes = tuple(sorted((k, repr(v)) for k, v in call.node.attrs.items()))
-    return (call.node.domain or "", call.op, attributes)
+    return (call.node.domain or "", call.op, version_of(call.op, call.opset), attributes)

@@ -12,17 +12,19 @@ import numpy as np
 from ...ops.traits import traits_of
 from ...ops.windows.attributes import WindowAttributes, window_attributes
 from ..values import POINTS, Array, PointValues, UnsupportedError, spread
-from .call import Call, named
+from .call import Call, in_floats, named, types_of
 
 Rule = Callable[[Call], PointValues | list[PointValues]]
 
 
 def whole(call: Call, shapes: Sequence[tuple[int, ...]]) -> list[PointValues]:
     """Apply the operator of `call` to its tensors, as a function of which nothing is known."""
-    given = [np.zeros((1, 1)) if v is None else spread(v.array) for v in call.inputs]
-    rows = np.concatenate([each.reshape(each.size) for each in given])[None]
+    read = [part for v in call.values() for part in in_floats(spread(v.array))]
+    flat = [each.reshape(POINTS, -1).T.reshape(-1) for each in read]
+    rows = np.concatenate([np.empty(0), *flat])[None]
     sizes = [math.prod(shape) for shape in shapes]
-    function = (*named(call), tuple(each.shape[1:] for each in given))
+    places = tuple(None if v is None else (*v.shape, *types_of([v])) for v in call.inputs)
+    function = (named(call), places)
     found = call.setting.applications.rows(function, rows, sum(sizes))[0]
     parts = np.split(found, list(itertools.accumulate(sizes))[:-1])
     return [

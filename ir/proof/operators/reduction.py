@@ -10,13 +10,13 @@ import numpy as np
 from ...ops.traits import traits_of
 from ...ops.windows.attributes import WindowAttributes, window_attributes
 from ..values import POINTS, Array, PointValues, UnsupportedError, spread
-from .call import Call, sorted_rows
+from .call import Call, in_floats, named, sorted_rows, types_of
 from .linear import gathered, whole
 
 Rule = Callable[[Call], PointValues | list[PointValues]]
 
-# Beside an input whose largest is taken: no element of the input is like it.
-_NEVER = -1e30
+# Beside an input whose largest is taken: nothing, so that it is no number.
+_NEVER = -math.inf
 
 
 def _axes(call: Call) -> tuple[int, ...]:
@@ -39,7 +39,7 @@ def _sum_of(function: Callable[[Array], Array], *, mean: bool) -> Rule:
         x, axes = call.x, _axes(call)
         if not axes:
             return x.with_array(function(x.array))
-        if call.setting.free and not x.is_fixed:
+        if (call.setting.free or not x.is_real) and not x.is_fixed:
             return _by_rows(call, axes, _reduced_shape(call, axes))
         if not x.is_real and mean:
             raise UnsupportedError("a mean of integers")
@@ -61,14 +61,15 @@ def _by_rows(
     """Apply a function of which nothing is known to what lies along `axes`."""
     x = call.x
     others = [axis for axis in range(x.rank) if axis not in axes]
-    moved = spread(x.array).transpose(*(a + 1 for a in others), *(a + 1 for a in axes), 0)
     kept, width = (math.prod(x.shape[a] for a in each) for each in (others, axes))
-    rows = moved.reshape(kept, width, POINTS)
-    if rows.shape[1] == 1 and traits_of(call.node, call.opset).keeps_single:
+    if width == 1 and traits_of(call.node, call.opset).keeps_single:
         return x.with_array(x.array.reshape(x.array.shape[0], *shape))
-    if symmetric:
-        rows = sorted_rows(rows)
-    function = (call.op, call.node.domain or "", rows.shape[1])
+    order = (*(a + 1 for a in others), *(a + 1 for a in axes), 0)
+    parts = [p.transpose(*order).reshape(kept, width, POINTS) for p in in_floats(spread(x.array))]
+    if symmetric and len(parts) == 1:
+        parts = [sorted_rows(parts[0])]
+    rows = np.concatenate(parts, axis=1)
+    function = (call.op, *named(call)[:3], width, types_of([x]))
     found = call.setting.applications.rows(
         function, rows.reshape(len(rows), math.prod(rows.shape[1:]))
     )
@@ -141,14 +142,16 @@ def _max_pool(call: Call) -> PointValues | list[PointValues]:
     x, window, outputs = _pool(call)
     if len(call.node.outputs) > 1:
         return whole(call, [(*x.shape[:2], *outputs)] * 2)
-    windows = _windows(spread(x.array), window, outputs, _NEVER)
+    if not x.is_real and x.dtype.itemsize == 8:
+        return whole(call, [(*x.shape[:2], *outputs)])[0]
+    windows = _windows(np.asarray(spread(x.array), np.float64), window, outputs, _NEVER)
     axes = (1, 2, *range(4, windows.ndim))
     rows = windows.transpose(*axes, 3, 0)
     shape = rows.shape[: len(axes)]
     if windows.shape[3] == 1 and not window.is_padded:
-        return x.with_array(windows.reshape(POINTS, *shape))
+        return x.with_array(windows.reshape(POINTS, *shape).astype(x.array.dtype))
     rows = sorted_rows(rows.reshape(math.prod(shape), *rows.shape[-2:]))
-    function = ("MaxPool", rows.shape[1])
+    function = ("MaxPool", rows.shape[1], types_of([x]))
     found = call.setting.applications.rows(
         function, rows.reshape(len(rows), math.prod(rows.shape[1:]))
     )
@@ -165,7 +168,7 @@ def _softmax(call: Call) -> PointValues:
     moved = spread(x.array).transpose(*(each + 1 for each in order), 0)
     width = math.prod(x.shape[each] for each in axes)
     rows = moved.reshape(math.prod(x.shape[each] for each in others), width * POINTS)
-    found = call.setting.applications.rows((call.op, width), rows, width)
+    found = call.setting.applications.rows((call.op, width, types_of([x])), rows, width)
     laid = found.reshape(*(x.shape[each] for each in order), POINTS)
     back = np.argsort([*(each + 1 for each in order), 0])
     return x.with_array(laid.transpose(*back))

@@ -37,7 +37,7 @@ class Proving:
         """Return what is proved of `graph`, the result. Raises Refuted where an input shows that
         it computes something else.
         """
-        found = certify(self._original, graph, self._origin, self._edited, self._seed)
+        found = certify(self._original, graph, self._origin, self._edited)
         if not self._edited:
             return found
         finite = not found.is_complete

@@ -11,7 +11,7 @@ from ....ir.proof.digests import Digests
 from ....ir.proof.sides import Side
 from ....ir.proof.windows import cone
 from .attribution import Edited, WindowPlaces, attributed, tensors_of_nodes
-from .search import ShownWindow, WindowSearch
+from .search import WindowSearch
 
 
 class Origin:
@@ -29,7 +29,7 @@ class Origin:
 
 
 def certify(
-    original: gs.Graph, graph: gs.Graph, origin: Origin, edits: Sequence[Edited], seed: int
+    original: gs.Graph, graph: gs.Graph, origin: Origin, edits: Sequence[Edited]
 ) -> Certificate:
     """Return what can be shown of `graph`, which `edits` have made of a copy of `original`."""
     digests = Digests()
@@ -40,9 +40,11 @@ def certify(
         for tensor in node.outputs
         if id(tensor) in origin.tensors
     }
-    search = WindowSearch(before, after, stands_for, seed)
+    search = WindowSearch(before, after, stands_for)
     left = search.run()
-    windows = tuple(_claim(shown, before, after) for shown in search.shown)
+    windows = tuple(
+        WindowClaim.of(shown.window, shown.proof, before, after) for shown in search.shown
+    )
     first = tensors_of_nodes([node for _, node in origin.nodes], before)
     claims = attributed(
         edits,
@@ -54,27 +56,10 @@ def certify(
     return Certificate(
         before=before.digest,
         after=after.digest,
-        seed=seed,
         windows=windows,
         edits=claims,
         open_outputs=tuple(OpenOutput(name=each.name, reason=each.reason) for each in left),
         sizes=tuple(dict(sizes.chosen) for sizes, _ in search.sizes if sizes.chosen),
-    )
-
-
-def _claim(shown: ShownWindow, before: Side, after: Side) -> WindowClaim:
-    window, proof = shown.window, shown.proof
-    return WindowClaim(
-        name=window.output[1].name,
-        output=(before.reference(window.output[0]), after.reference(window.output[1])),
-        inputs=tuple((before.reference(a), after.reference(b)) for a, b in window.inputs),
-        before=len(window.before),
-        after=len(window.after),
-        claim=proof.claim,
-        difference=float(f"{proof.difference:.2g}"),
-        units=float(f"{proof.units:.2g}"),
-        evaluated=float(f"{proof.evaluated:.2g}"),
-        sizes=proof.sizes,
     )
 
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ....ir.proof.prove import NotProvedError, Proof, prove_at
-from ....ir.proof.sides import Side, paired_sizes
+from ....ir.proof.sides import Equalities, Side, paired_sizes, seed_of
 from ....ir.proof.windows import ProofWindow, cone
 
 # How often a window is made larger.
 _MOST_TRIES = 4
+# A checker draws points of its own.
+_LEEWAY = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,14 @@ class Open:
 class WindowSearch:
     """Walks the graph after, in order. `stands_for`: tensors before, by the name of those after."""
 
-    def __init__(self, before: Side, after: Side, stands_for: Mapping[str, str], seed: int) -> None:
+    def __init__(self, before: Side, after: Side, stands_for: Mapping[str, str]) -> None:
         self.before, self.after = before, after
         self._stands_for = stands_for
-        self._seed = seed
         self.sizes = paired_sizes(before, after)
         self._before: dict[str, str] = {}  # tensors before, by what they compute
         for name, tensor in before.tensors.items():
             self._before.setdefault(before.expressions.key(tensor), name)
+        self._equalities = Equalities(before, after)
         self.equal: dict[str, str] = {}  # tensors after, with those before
         self._reasons: dict[str, str] = {}
         self.shown: list[ShownWindow] = []
@@ -65,7 +67,7 @@ class WindowSearch:
     def _left(self) -> Iterator[Open]:
         pairs = zip(self.before.graph.outputs, self.after.graph.outputs, strict=True)
         for a, b in pairs:
-            if self.before.expressions.key(a) == self.after.expressions.key(b):
+            if self._equalities.hold(a, b):
                 continue
             if self._show(a, b):  # another tensor before computes it as well
                 continue
@@ -99,13 +101,14 @@ class WindowSearch:
                 continue
             self.shown.append(ShownWindow(window, proof))
             self.equal[after.name] = before.name
-            self.after.expressions.set(after, self.before.expressions.key(before))
+            self._equalities.enter(before, after)
             return True
         return False
 
     def _proved(self, window: ProofWindow) -> Proof:
         opsets = int(self.before.graph.opset), int(self.after.graph.opset)
-        return prove_at(window, self.sizes, opsets, (self._seed, len(self.shown)))
+        drawn = seed_of(self.before, self.after, len(self.shown))
+        return prove_at(window, self.sizes, opsets, drawn, leeway=_LEEWAY)
 
     def _window(
         self, before: gs.Tensor, after: gs.Tensor, left_out: set[str]

@@ -34,7 +34,7 @@ def _proved(before, after):
     graphs = [
         graph_of(text, {k: v for k, v in WEIGHTS.items() if k in text}) for text in (before, after)
     ]
-    return certify(*graphs, Origin(graphs[0], planish.clone(graphs[0])), [], 0)
+    return certify(*graphs, Origin(graphs[0], planish.clone(graphs[0])), [])
 
 
 @pytest.mark.parametrize("sizes", [(96, 97), ("H", "W")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 import planish
 from planish import CertificateError
-from planish.ir.proof.certificate import Certificate
+from planish.ir.proof.certificate import Certificate, OpenOutput, _seal
 from planish.ir.proof.check import check_certificate
 from planish.ir.proof.digests import Digests
 from planish.ir.proof.sides import Side
@@ -136,7 +137,74 @@ def test_a_changed_file_is_refused(result, tmp_path, change, message):
         Certificate.load(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda found: found["windows"][0].update(claim=["exact"]), "windows[0].claim"),
+        (lambda found: found["windows"][0].update(output=[["a"], {}]), "windows[0].output"),
+        (lambda found: found["windows"][0].update(units=float("nan")), "windows[0].units"),
+        (lambda found: found["windows"][0].update(name="\ud800"), "windows[0].name"),
+        (lambda found: found["edits"][0].update(pass_name="\x1b[31m"), "edits[0].pass_name"),
+        (lambda found: found["edits"][0].update(pass_name=5), "edits[0].pass_name"),
+        (lambda found: found["edits"][0].update(windows=[0.5]), "edits[0].windows"),
+        (lambda found: found["edits"][0].update(windows=[10**6]), "edits[0].windows"),
+        (lambda found: found.update(sizes=[[["a", "b"]]]), "sizes[0]"),
+        (lambda found: found.update(edits=5), "edits"),
+        (lambda found: found.pop("before"), "before"),
+    ],
+)
+def test_a_field_of_another_type_is_named(result, tmp_path, change, field):
+    path = tmp_path / "certificate.json"
+    result.certificate.save(path)
+    found = json.loads(path.read_text())
+    del found["seal"]
+    change(found)
+    path.write_text(json.dumps({**found, "seal": _seal(found)}))
+    with pytest.raises(CertificateError, match=re.escape(f"'{field}' is not right")):
+        Certificate.load(path)
+
+
+def test_a_file_says_nothing_that_the_checker_does_not_find(graph, result):
+    """What windows are called and how far apart their sides are is found again."""
+    windows = tuple(
+        replace(each, name="other", before=99, after=99, difference=0.0, units=0.0)
+        for each in result.certificate.windows
+    )
+    found = check_certificate(graph, result.graph, replace(result.certificate, windows=windows))
+    again = [(w.name, w.before, w.after) for w in result.certificate.windows]
+    assert [(w.name, w.before, w.after) for w in found.windows] == again
+    assert any(w.units for w in found.windows)
+    opened = (OpenOutput(name="y", reason="none"),)
+    named = check_certificate(graph, result.graph, replace(result.certificate, open_outputs=opened))
+    assert not named.open_outputs  # the windows show it
+    twice = replace(result.certificate, windows=result.certificate.windows * 2)
+    with pytest.raises(CertificateError, match="it is there twice"):
+        check_certificate(graph, result.graph, twice)
+
+
+def test_what_an_open_output_leaves_is_no_proof(graph, result):
+    """Of a certificate without windows, in which all is said to be proved."""
+    edits = tuple(replace(each, windows=(), claim="exact") for each in result.certificate.edits)
+    opened = (OpenOutput(name="y", reason="none"),)
+    forged = replace(result.certificate, windows=(), edits=edits, open_outputs=opened)
+    found = check_certificate(graph, result.graph, forged)
+    assert found.proved == 0
+    assert "not shown to be equal: 'y'" in found.verdict()
+    assert "not shown to be equal: 'y'" in found.shown()
+
+
+def test_an_output_that_another_tensor_computes_as_well():
+    graph = graph_of(
+        "g (float[4] x) => (float[4] y, float[4] z) { a = Relu(x) y = Mul(a, one) z = Add(a, a) }",
+        {"one": np.float32(1)},
+    )
+    found = planish.Pipeline.parse("exact").run(graph, verify="prove")
+    assert found.edits
+    assert found.certificate.is_complete
+    check_certificate(graph, found.graph, found.certificate)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x00", "[" * 100_000])
 def test_what_is_no_certificate_is_refused(tmp_path, text):
     path = Path(tmp_path / "certificate.json")
     path.write_text(text)

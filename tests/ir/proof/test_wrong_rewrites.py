@@ -1,0 +1,180 @@
+"""Rewrites that are wrong for some inputs: none is proved, or the claim says for which it holds."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import planish
+from planish.ir.proof.digests import Digests
+from planish.ir.proof.sides import Side
+from planish.passes.trust.prove.certify import Origin, certify
+
+POOL = "MaxPool<kernel_shape=[3], pads=[1,1]>"
+ROW = "g (float[4] x) => (float[4] y)"
+TWO = "g (float[4] x, float[4] z) => (float[4] y)"
+LINE = "g (float[1,1,6] x) => (float[1,1,6] y)"
+INTS = "g (int8[1] a, int8[1] b, int8[1] c, int8[1] d) => (int8[1] y)"
+
+# Before, after: of one graph.
+WRONG = {
+    "a mask": (
+        "g (bool[4] m, float[4] x) => (float[4] y) <float lo = {-1e9}>",
+        "n = Neg(x) y = Where(m, n, lo)",
+        "y = Where(m, x, lo)",
+    ),
+    "a mask that is computed": (
+        TWO + " <float k = {1e9}>",
+        "m = Mul(z, k) y = Add(x, m)",
+        "m = Mul(z, k) w = Add(x, x) y = Add(w, m)",
+    ),
+    "an argument beside a constant": (
+        ROW + " <float c = {1e6}>",
+        "a = Add(x, c) y = Sin(a)",
+        "b = Add(x, x) a = Add(b, c) y = Sin(a)",
+    ),
+    "an argument beside others": (
+        "g (float[1,4] x) => (float[1,5] y) <float[1,1] b = {1e8}, float[5] s = {1,1,1,1,1}>",
+        "n = Neg(x) t = Concat<axis=1>(n, b) y = LayerNormalization(t, s)",
+        "t = Concat<axis=1>(x, b) y = LayerNormalization(t, s)",
+    ),
+    "a threshold": (
+        "g (float[4] x) => (bool[4] y) <float c = {1e9}>",
+        "n = Neg(x) y = Greater(n, c)",
+        "y = Greater(x, c)",
+    ),
+    "a bound before a border": (
+        LINE + " <float c = {5.0}>",
+        f"e = Exp(x) y = {POOL}(e)",
+        f"m = Min(x, c) e = Exp(m) y = {POOL}(e)",
+    ),
+    "a bias before a border": (
+        LINE + " <float[1,1,3] w = {1,2,3}, float[1] b = {1}, float[1] c = {50}>",
+        f"e = Conv<pads=[1,1]>(x, w, b) y = {POOL}(e)",
+        f"e = Conv<pads=[1,1]>(x, w, c) y = {POOL}(e)",
+    ),
+    "a function before a border": (
+        LINE,
+        f"e = Round(x) y = {POOL}(e)",
+        f"e = Floor(x) y = {POOL}(e)",
+    ),
+    "a number for a border": (
+        LINE + " <int64[6] p = {0,0,1,0,0,1}, float v = {-1e30}>",
+        f"y = {POOL}(x)",
+        "t = Pad(x, p, v) y = MaxPool<kernel_shape=[3]>(t)",
+    ),
+    "a function in a wider type": (
+        "g (float16[4] x) => (float[4] y)",
+        "a = Exp(x) y = Cast<to=1>(a)",
+        "a = Cast<to=1>(x) y = Exp(a)",
+    ),
+    "a quotient of itself": (
+        ROW + " <float[4] o = {1,1,1,1}>",
+        "y = Div(x, x)",
+        "n = Sub(x, x) y = Add(n, o)",
+    ),
+    "a factor that is divided out": (TWO, "p = Mul(x, z) y = Div(p, z)", "y = Identity(x)"),
+    "numbers whose squares vanish": (
+        "g (double[4] x) => (double[4] y) <double c = {1e-170}, double d = {5e-170}>",
+        "y = Mul(x, c)",
+        "y = Mul(x, d)",
+    ),
+    "products that wrap around": (
+        INTS + " <int8 k = {-128}>",
+        "y = Add(a, b)",
+        "p = Mul(a, b) q = Mul(p, c) r = Mul(q, d) s = Mul(r, k) t = Add(a, b) y = Add(t, s)",
+    ),
+    "integers that float64 rounds": (
+        "g (int64[1] x) => (int64[1] y) <int64 c = {4611686018427387904}, "
+        "int64 d = {4611686018427387905}>",
+        "y = Add(x, c)",
+        "y = Add(x, d)",
+    ),
+}
+
+
+def _proved(*texts, opsets=(20, 20)):
+    models = (
+        onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": {opset}]> {text}')
+        for text, opset in zip(texts, opsets, strict=True)
+    )
+    before, after = map(planish.load, models)
+    return certify(before, after, Origin(before, planish.clone(before)), [])
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_it_is_not_proved(name):
+    head, before, after = WRONG[name]
+    assert _proved(f"{head} {{ {before} }}", f"{head} {{ {after} }}").open_outputs
+
+
+def test_another_version_of_an_operator_is_another_function():
+    text = "g (float[2,3,4] x) => (float[2,3,4] y) { y = Hardmax(x) }"
+    assert _proved(text, text, opsets=(12, 13)).open_outputs
+
+
+@pytest.mark.parametrize(
+    ("head", "before", "after", "claim"),
+    [
+        (
+            "g (float[4] x, float[4] z) => (double[4] y)",
+            "a = Add(x, z) y = Cast<to=11>(a)",
+            "a = Cast<to=11>(x) b = Cast<to=11>(z) y = Add(a, b)",
+            "identity",  # the sum in float may overflow
+        ),
+        (
+            ROW + " <float c = {2.0}, float d = {2.000001}>",
+            "a = Mul(x, c) y = Floor(a)",
+            "a = Mul(x, d) y = Floor(a)",
+            "rounding",  # where functions are taken for equal up to it
+        ),
+        (TWO, "p = Div(x, z) y = Neg(p)", "n = Neg(z) y = Div(x, n)", "identity"),
+        (LINE, f"n = Neg(x) m = Neg(n) y = {POOL}(m)", f"y = {POOL}(x)", "identity"),
+    ],
+)
+def test_the_claim_is_no_more_than_holds(head, before, after, claim):
+    found = _proved(f"{head} {{ {before} }}", f"{head} {{ {after} }}")
+    assert not found.open_outputs
+    assert [window.claim for window in found.windows] == [claim]
+
+
+def test_a_slice_of_an_open_size_is_shown_for_the_sizes_tried():
+    found = _proved(
+        "g (float[N,M] x) => (float[N,M] y) { y = Relu(x) }",
+        "g (float[N,M] x) => (float[N,M] y) <int64[1] s = {0}, int64[1] e = {100}, "
+        "int64[1] a = {1}> { t = Relu(x) y = Slice(t, s, e, a) }",
+    )
+    assert "exact, at the sizes tried" in found.shown()
+    assert "all inputs" not in found.shown()
+
+
+def _branch(value):
+    port = helper.make_tensor_value_info
+    held = [numpy_helper.from_array(np.full(1, value, np.float32), "t")]
+    body = helper.make_graph([], "b", [], [port("t", TensorProto.FLOAT, [1])], initializer=held)
+    node = helper.make_node("If", ["c"], ["y"], then_branch=body, else_branch=body)
+    ports = [port("c", TensorProto.BOOL, [])], [port("y", TensorProto.FLOAT, [1])]
+    return helper.make_graph([node], "g", *ports)
+
+
+def _sparse(value):
+    port = helper.make_tensor_value_info
+    held = helper.make_sparse_tensor(
+        numpy_helper.from_array(np.full(1, value, np.float32), "s"),
+        numpy_helper.from_array(np.ones(1, np.int64), "i"),
+        [4],
+    )
+    ports = [port("x", TensorProto.FLOAT, [4])], [port("y", TensorProto.FLOAT, [4])]
+    nodes = [helper.make_node("Mul", ["x", "s"], ["y"])]
+    return helper.make_graph(nodes, "g", *ports, sparse_initializer=[held])
+
+
+@pytest.mark.parametrize("made", [_branch, _sparse])
+def test_every_constant_is_in_the_digest(made):
+    opsets = [helper.make_opsetid("", 20)]
+    models = (helper.make_model(made(v), opset_imports=opsets, ir_version=10) for v in (1, 5, 1))
+    digests = [Side(planish.load(model), Digests()).digest for model in models]
+    assert digests[0] != digests[1]
+    assert digests[0] == digests[2]
