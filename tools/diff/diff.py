@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
@@ -144,12 +145,14 @@ class _Differ:
             elif reader is not None:
                 come[reader] += those[0].nodes
             else:
-                yield Change(kind=_kind(before, after, b), before=before, after=after)
+                kind = _kind(before, after, a, b)
+                yield Change(kind=kind, before=before, after=after)
         for pair in sorted(gone.keys() | come.keys()):
             before = tuple(_ref(a, i, path) for i in sorted([pair, *gone[pair]]))
             other = matching.forward[pair]
             after = tuple(_ref(b, i, path) for i in sorted([other, *come[pair]]))
-            kind: Kind = "replaced" if come[pair] else "fused"
+            holds = _may_hold(a, [pair, *gone[pair]], b, [other])
+            kind = "fused" if holds and not come[pair] else "replaced"
             yield replace(changed.pop(pair), kind=kind, before=before, after=after)
 
     def _enter(self, a: Wiring, one: int, b: Wiring, two: int, path: tuple[str, ...]) -> None:
@@ -173,13 +176,30 @@ def _ref(wiring: Wiring, index: int, path: tuple[str, ...]) -> NodeRef:
     return NodeRef(index, node_key(node), str(node.op), path)
 
 
-def _kind(before: tuple[NodeRef, ...], after: tuple[NodeRef, ...], b: Wiring) -> Kind:
+def _kind(before: tuple[NodeRef, ...], after: tuple[NodeRef, ...], a: Wiring, b: Wiring) -> Kind:
     if not after:
         return "removed"
     if not before:
         return "added"
     own = any(b.nodes[node.index].domain == FUSED_DOMAIN for node in after)
-    return "fused" if len(after) < len(before) and (own or len(after) == 1) else "replaced"
+    if len(after) >= len(before) or not (own or len(after) == 1):
+        return "replaced"
+    old, new = ([node.index for node in nodes] for nodes in (before, after))
+    return "fused" if _may_hold(a, old, b, new) else "replaced"
+
+
+def _may_hold(a: Wiring, old: Sequence[int], b: Wiring, new: Sequence[int]) -> bool:
+    """Say whether the weights of `new` can be those of `old` with what the others of these hold.
+
+    They are as large; and where only one of `old` has constants, they are the same.
+    """
+    holders = [list(held) for index in old if (held := [h for _, h in a.constants(index)])]
+    known = {held.digest for each in holders for held in each}
+    sizes = {math.prod(held.shape) for each in holders for held in each}
+    weights = [h for index in new for _, h in b.constants(index) if len(h.shape) > 1]
+    if len(holders) > 1:
+        return all(math.prod(held.shape) in sizes for held in weights)
+    return all(held.digest in known for held in weights)
 
 
 def _place(change: Change) -> tuple[int, int]:

@@ -277,3 +277,13 @@ def test_totals_add_up_in_nodes():
         ]
         assert found.same + sum(before for before, _ in sides) == found.nodes_before
         assert found.same + sum(after for _, after in sides) == found.nodes_after
+
+
+@pytest.mark.parametrize("width", [4, 8])
+def test_a_layer_of_other_weights_is_no_fusion(width):
+    shape = "float[1, 4, 8, 8] x) => (float[1, C, 8, 8] y)"
+    one = f"g ({shape} {{ c = Conv<pads=[1,1,1,1]>(x, w) y = Relu(c) }}"
+    other = RNG.standard_normal((width, 4, 3, 3)).astype(np.float32)
+    two = model_of(f"g ({shape} {{ y = Conv<pads=[1,1,1,1]>(x, w) }}", {"w": other})
+    found = planish.diff(model_of(one, _weights("w")), _called_otherwise(two))
+    assert [kind[:3] for kind in _kinds(found)] == [("replaced", ["Conv", "Relu"], ["Conv"])]
