@@ -112,11 +112,16 @@ class MeasureEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyEntry:
-    """One run of a graph as a whole, on a runtime."""
+    """One run of a graph as a whole, on a runtime.
+
+    `low`, `high`: between which seconds lay when measured again; None where they were not.
+    """
 
     graph: int
     runtime: str
     seconds: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

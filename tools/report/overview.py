@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from ...ir.core.counted import counted
 from ...ir.core.durations import duration, latency
 from ...ir.core.scaled import scaled
-from .document import LinkEntry, ReportDocument
+from .document import LatencyEntry, LinkEntry, ReportDocument
 
 _KINDS = ("fused", "replaced", "changed", "removed", "added")
 
@@ -85,13 +86,22 @@ def _arrow(label: str, values: Sequence[float | None], unit: str) -> Tile:
 
 
 def _latencies(report: ReportDocument) -> Iterator[Tile]:
-    by_runtime: dict[str, dict[int, float]] = defaultdict(dict)
+    by_runtime: dict[str, dict[int, LatencyEntry]] = defaultdict(dict)
     for each in report.latencies:
-        by_runtime[each.runtime][each.graph] = each.seconds
+        by_runtime[each.runtime][each.graph] = each
     for runtime, times in by_runtime.items():
-        text = " \u2192 ".join(latency(times[side]) for side in sorted(times))
-        told = f"{times[0] / times[1]:.2f} times as fast" if len(times) == 2 else ""
+        text = " \u2192 ".join(latency(times[side].seconds) for side in sorted(times))
+        told = _faster(times[0], times[1]) if len(times) == 2 else ""
         yield Tile(f"one run on {runtime}", text, told)
+
+
+def _faster(before: LatencyEntry, after: LatencyEntry) -> str:
+    """Say how many times as fast; where what was measured again overlaps, that nothing tells."""
+    ranges = (before.low, before.high, after.low, after.high)
+    low, high, after_low, after_high = (math.nan if each is None else each for each in ranges)
+    if low <= after_high and after_low <= high:
+        return "no difference told: their ranges overlap"
+    return f"{before.seconds / after.seconds:.2f} times as fast"
 
 
 @dataclass(frozen=True)

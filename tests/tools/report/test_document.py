@@ -13,6 +13,8 @@ import planish
 from planish.cli.show.run_json import run_json
 from planish.ir.core.errors import LoadError
 from planish.tools.report.build import GivenModel, model_report, run_report, two_models
+from planish.tools.report.document import LatencyEntry
+from planish.tools.report.overview import tiles
 from planish.tools.report.read import read_report
 
 from tests.helpers import model_of, run_ort
@@ -157,3 +159,29 @@ def test_what_cannot_be_measured_is_told():
         measuring=replace(MEASURING, backends=("nonesuch",)),
     )
     assert any("times of m on nonesuch: unknown backend" in line for line in report.unknown)
+
+
+@pytest.mark.parametrize(
+    ("range_after", "words"),
+    [
+        ((0.6, 1.2), "no difference told"),
+        ((0.4, 0.7), "2.00 times as fast"),
+        ((None, None), "2.00"),
+    ],
+)
+def test_a_model_is_faster_where_ranges_of_times_do_not_meet(document, range_after, words):
+    low, high = range_after
+    times = (
+        LatencyEntry(graph=0, runtime="toy", seconds=1.0, low=0.9, high=1.5),
+        LatencyEntry(graph=1, runtime="toy", seconds=0.5, low=low, high=high),
+    )
+    (tile,) = (t for t in tiles(replace(document, latencies=times)) if "toy" in t.label)
+    assert words in tile.detail
+
+
+def test_a_small_part_keeps_two_digits(document):
+    graphs = [
+        replace(g, bytes=size) for g, size in zip(document.graphs, (10**6, 3100), strict=True)
+    ]
+    (tile,) = (t for t in tiles(replace(document, graphs=tuple(graphs))) if t.label == "file")
+    assert tile.detail == "0.0031 of what it was"
