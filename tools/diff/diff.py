@@ -18,7 +18,7 @@ from ...ir.ops.shapes.infer import infer_types
 from .match import Matching, match
 from .model_diff import Change, Kind, ModelChange, ModelDiff, NodeRef
 from .nodes import attribute_changes, input_changes, type_changes, written_type
-from .regions import facing, in_order, only_reader, regions_of, taken_in
+from .regions import facing, in_order, only_reader, regions_of, taken_in, written_out
 from .signatures import domain_of
 from .weights import weight_changes
 from .wiring import Wiring
@@ -140,6 +140,8 @@ class _Differ:
             after = tuple(_ref(b, index, path) for index in in_order(those))
             into = None if after else taken_in(these[0], a, b, matching, changed)
             reader = None if before else only_reader(those[0], matching, changed)
+            if reader is None and not before:
+                reader = written_out(those[0], a, b, matching, changed)
             if into is not None:
                 gone[into] += these[0].nodes
             elif reader is not None:

@@ -132,6 +132,23 @@ def only_reader(region: Region, matching: Matching, changed: Container[int]) -> 
     return reader if reader in changed else None
 
 
+def written_out(
+    region: Region, a: Wiring, b: Wiring, matching: Matching, changed: Container[int]
+) -> int | None:
+    """Return the call of `a` whose body has an added region's operators beside its counterpart's.
+
+    What the call stood for are nodes of their own then; None where there is none.
+    """
+    operators = [b.nodes[index].op for index in sorted(region.nodes)]
+    for neighbour in (*region.before, *region.after):
+        call, own = matching.backward[neighbour], [b.nodes[neighbour].op]
+        whole = own + operators if neighbour in region.before else operators + own
+        function = a.function(call) if call in changed else None
+        if function is not None and _is_part(whole, [node.op for node in function.nodes]):
+            return call
+    return None
+
+
 def in_order(regions: list[Region]) -> Iterator[int]:
     """Yield the nodes of regions in the order of the graph."""
     yield from sorted(node for region in regions for node in region.nodes)

@@ -287,3 +287,12 @@ def test_a_layer_of_other_weights_is_no_fusion(width):
     two = model_of(f"g ({shape} {{ y = Conv<pads=[1,1,1,1]>(x, w) }}", {"w": other})
     found = planish.diff(model_of(one, _weights("w")), _called_otherwise(two))
     assert [kind[:3] for kind in _kinds(found)] == [("replaced", ["Conv", "Relu"], ["Conv"])]
+
+
+def test_a_fused_operator_that_is_written_out_is_one_change():
+    body = "c = Conv<pads=[1,1,1,1]>(x, a) r = Relu(c) d = Conv<pads=[1,1,1,1]>(r, b) y = Relu(d)"
+    model = model_of(CHAIN.format(body=body), _weights("a", "b"))
+    fused = planish.Pipeline.parse("exact").run(model).graph
+    found = planish.diff(fused, _called_otherwise(model))
+    one = ("replaced", ["ConvRelu"], ["Conv", "Relu"])
+    assert [kind[:3] for kind in _kinds(found)] == [one, one]
