@@ -43,7 +43,7 @@ def inspect(
         list[str],
         typer.Argument(
             help="ONNX files; - reads standard input. Behind one file, the name of a node.",
-            metavar="MODELS...",
+            metavar="MODELS",
             show_default=False,
         ),
     ],
