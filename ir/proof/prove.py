@@ -49,6 +49,10 @@ _IDENTITY = 2.0**-36
 # How many roundings of constants an edit may add up.
 _MOST_UNITS = 64.0
 _FEWEST = 2.0**-40
+# The same where 64 of them were much of a number.
+_HALF, _MOST_UNITS_OF_HALF = 2.0**-12, 4.0
+# Constants beside which other numbers are rounded to few bits; the sums of layers round as well.
+_LARGE, _ROUNDINGS_OF_LAYERS = 2.0**13, 2.0**10
 # By how many roundings a node may move a result, where cancelling makes nothing of it.
 _MOST_ROUNDINGS = 16.0
 
@@ -62,9 +66,9 @@ class Proof:
     `difference`: how far the two are apart at random points, as a part of their size; `units`: the
     same in rounding units of the constants' type. `evaluated`: how far they are apart where each
     result is rounded to its own type, in rounding units of the least precise of these; 0 where that
-    was not looked at: of layers, whose sums are long, and of what is exact. `sizes`: whether that
-    holds of the sizes that are "given", of "all" sizes that are open from a few positions on, or of
-    those that were "chosen".
+    was not looked at: of what is exact, and of layers, whose sums are long, without large
+    constants. `sizes`: whether that holds of the sizes that are "given", of "all" sizes that are
+    open from a few positions on, or of those that were "chosen".
     """
 
     claim: Claim
@@ -123,17 +127,21 @@ def _shown(points: _Points) -> Proof:
 
 def _prove(points: _Points) -> Proof:
     window, opsets = points.window, points.opsets
-    rounding = unit(_folded(window))
+    # Of several types the most precise counts: a coarse constant that is added allows nothing.
+    folded = [unit([dtype]) for dtype in _folded(window)]
+    rounding = min(folded, default=0.0)
+    most = _MOST_UNITS if rounding < _HALF else _MOST_UNITS_OF_HALF
     if not _has_layers(window, opsets):
         with contextlib.suppress(UnsupportedError):
             found, algebra = points.distance(free=True, tolerance=0.0)
             if found == 0 and not algebra:
                 return Proof("exact", 0.0, 0.0)
-    tolerance = max(points.leeway * _MOST_UNITS * rounding, _FEWEST)
+    tolerance = max(points.leeway * most * rounding, _FEWEST)
     found, _ = points.distance(free=False, tolerance=tolerance)
     if found > max(tolerance, _IDENTITY):
         raise NotProvedError(f"the sides differ by {found:.1e} of their size at random points")
-    evaluated = 0.0 if _has_layers(window, opsets) else points.rounded()
+    looked_at = not _has_layers(window, opsets) or _has_large(window)
+    evaluated = points.rounded() if looked_at else 0.0
     if found <= _IDENTITY:
         return Proof("identity", found, 0.0, evaluated)
     if not rounding:
@@ -166,6 +174,8 @@ class _Points:
         if not one:
             return 0.0
         allowed = self.leeway * _MOST_ROUNDINGS * max(len(nodes), 4) * one
+        if _has_layers(self.window, self.opsets):
+            allowed *= _ROUNDINGS_OF_LAYERS
         apart, _ = self.distance(free=False, tolerance=allowed, rounded=True)
         if apart > allowed:
             raise NotProvedError(
@@ -284,6 +294,13 @@ def _folded(window: ProofWindow) -> list[np.dtype[np.generic]]:
         for nodes in (window.before, window.after)
     ]
     return [(sides[0].get(key) or sides[1][key]) for key in sides[0].keys() ^ sides[1].keys()]
+
+
+def _has_large(window: ProofWindow) -> bool:
+    """Say whether a constant is so large that what is added to it is rounded away."""
+    held = (dense_values(t) for n in (*window.before, *window.after) for t in n.inputs)
+    floats = (v for v in held if v is not None and v.size and dtypes.is_float(v.dtype))
+    return any(bool((np.abs(values.astype(np.float64)) >= _LARGE).any()) for values in floats)
 
 
 def _has_layers(window: ProofWindow, opsets: tuple[int, int]) -> bool:

@@ -127,7 +127,12 @@ def _cast(call: Call) -> PointValues:
         return PointValues(x.array, to)
     if x.is_fixed:
         return _cast_constant(x, to)
-    return unknown_elementwise(call, [x], to, name=f"Cast to {to.name}")
+    return unknown_elementwise(call, [x], to, name=f"Cast to {to.name} {_saturates(call)}")
+
+
+def _saturates(call: Call) -> bool:
+    """Say whether numbers beyond a type of eight bits become its largest."""
+    return bool(int(call.node.attrs.get("saturate", 1)))
 
 
 def _cast_constant(x: PointValues, to: np.dtype[Any]) -> PointValues:

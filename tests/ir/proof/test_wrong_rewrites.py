@@ -86,6 +86,21 @@ WRONG = {
         "y = Add(a, b)",
         "p = Mul(a, b) q = Mul(p, c) r = Mul(q, d) s = Mul(r, k) t = Add(a, b) y = Add(t, s)",
     ),
+    "a factor in the units of another type": (
+        LINE + " <float[1,1,3] w = {1,2,3}, bfloat16 f = {16269}>",
+        "y = Conv<pads=[1,1]>(x, w)",
+        "c = Conv<pads=[1,1]>(x, w) g = Cast<to=1>(f) y = Mul(c, g)",
+    ),
+    "rounding to integers behind a layer": (
+        LINE + " <float[1,1,3] w = {1,2,3}, float c = {12582912}>",
+        "p = Conv<pads=[1,1]>(x, w) q = Add(p, c) y = Sub(q, c)",
+        "y = Conv<pads=[1,1]>(x, w)",
+    ),
+    "a cast that saturates": (
+        "g (float[4] x) => (float8e4m3fn[4] y)",
+        "y = Cast<to=17>(x)",
+        "y = Cast<to=17, saturate=0>(x)",
+    ),
     "integers that float64 rounds": (
         "g (int64[1] x) => (int64[1] y) <int64 c = {4611686018427387904}, "
         "int64 d = {4611686018427387905}>",
