@@ -30,6 +30,11 @@ WRONG = {
         "m = Mul(z, k) y = Add(x, m)",
         "m = Mul(z, k) w = Add(x, x) y = Add(w, m)",
     ),
+    "a term beside one that rounding of constants may move as far": (
+        TWO + " <float k = {1e6}, float f = {1.0000001}>",
+        "m = Mul(z, k) w = Mul(x, f) y = Add(w, m)",
+        "m = Mul(z, k) w = Add(x, x) y = Add(w, m)",
+    ),
     "an argument beside a constant": (
         ROW + " <float c = {1e6}>",
         "a = Add(x, c) y = Sin(a)",
