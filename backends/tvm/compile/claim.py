@@ -19,14 +19,13 @@ _NUMBERS = {"clear": 0, "claim": 6, "wait": 1}  # parameters behind the state
 class Claimed:
     """A stage of so many `parts`; `until`: the parts of all stages up to it.
 
-    `goal`: the parts up to the next wait, whose completion wakes who waits. All but `number` may be
-    computed while the network runs.
+    `goal`: the parts up to the next wait, whose completion wakes who waits.
     """
 
     number: int
-    parts: Any
-    until: Any
-    goal: Any
+    parts: int
+    until: int
+    goal: int
 
 
 class Claims:
@@ -68,7 +67,7 @@ class Claims:
         given = [stage.number, share, self.shares, stage.parts, stage.until, stage.goal]
         self._call("claim", state, *given, claimed)
 
-    def wait(self, state: Any, until: Any) -> None:
+    def wait(self, state: Any, until: int) -> None:
         """Emit the wait until so many parts are finished."""
         self._call("wait", state, until)
 

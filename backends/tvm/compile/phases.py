@@ -19,14 +19,13 @@ class Step:
     """A call of `function` on `operands`, tensors and numbers, some of them `written`.
 
     `function`: a variable of the module, or a symbol that the linker finds. `stage`: how threads
-    share it, None where it starts threads itself. `sizes`: numbers that it is told last.
+    share it, None where it starts threads itself.
     """
 
     function: Any
     operands: Sequence[object]
     written: Sequence[PlacedTensor]
     stage: KernelStage | None
-    sizes: Sequence[object] = ()
 
     @property
     def tensors(self) -> list[PlacedTensor]:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .open_sizes import sizes_of
-
 _CPU = 1  # DLPack's number
 MARK = "planish.pointers"  # a kernel that only `network` calls
 
 
 def of_pointers(kernel: Any) -> Any:
-    """Return a private function of pointers that does what `kernel` does, and returns 0.
-
-    Sizes that only who calls it knows are its last parameters.
-    """
+    """Return a private function of pointers that does what `kernel` does, and returns 0."""
     from tvm import ir, tirx
 
     pointers, declared = [], []
@@ -28,7 +23,7 @@ def of_pointers(kernel: Any) -> Any:
     # It returns 0 at its end without being told. After a return statement, what the kernel
     # allocates would never be freed.
     body = tirx.SeqStmt([*declared, kernel.body])
-    found = tirx.PrimFunc([*pointers, *sizes_of(kernel)], body, ir.PrimType("int32"), kernel.attrs)
+    found = tirx.PrimFunc(pointers, body, ir.PrimType("int32"), kernel.attrs)
     return found.with_attr(MARK, True)
 
 

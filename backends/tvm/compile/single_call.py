@@ -8,12 +8,6 @@ kernel checks them. Where all sizes are known, so are all addresses: kernels bec
 functions of pointers, and intermediate tensors have places in one arena. It is the last parameter
 of the new `main`: new memory for every run would cost a fault of the system for every page.
 
-    network(x, n, arena, b) { team { f(x, &arena[0 * n], n); wait; g(&arena[0 * n], b, n) } }
-
-Where the number of images is told by the feeds, places of tensors that grow with it are multiples
-of it, planned for one image, and behind those of tensors that do not. The virtual machine has the
-arena: it keeps memory that it freed for who asks for as much again.
-
 TVM tells LLVM that no two buffers of a kernel overlap. Between kernels that is not so: a place of
 the arena is another tensor's later. `keep_order` holds each kernel's loads and stores apart from
 the next one's, also where LLVM puts both into one function.
@@ -22,8 +16,7 @@ the next one's, also where LLVM puts both into one function.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,7 +25,6 @@ from .call_sequence import CallSequence, PlacedTensor, SequenceCall, read_calls,
 from .claim import Claims
 from .memory import Lifetime, plan
 from .onnxruntime_calls import calls_outside
-from .open_sizes import is_planned, sizes_of, with_values
 from .order import keep_order
 from .phases import Step, lives_of, phases_of
 from .pointer_kernels import of_pointers
@@ -52,10 +44,10 @@ def merge_calls(
 ) -> Any:
     """Return `module` with all calls of `main` in one function, `network`.
 
-    Where `main` does more than call kernels on tensors whose sizes are known, or grow with the
-    number of images alone, `module` is returned as it is. `lent`: the arena is the last parameter
-    of `main`, if its size is known; else the virtual machine has it. `apart` is given each kernel,
-    and returns the symbol by which the linker is to find it; they are no part of the result.
+    Where `main` does more than call kernels on tensors of known sizes, `module` is returned as it
+    is. `lent`: the arena is the last parameter of `main`; else the virtual machine has it. `apart`
+    is given each kernel, and returns the symbol by which the linker is to find it; they are no part
+    of the result.
     """
     from tvm import relax
 
@@ -71,12 +63,10 @@ def merge_calls(
     builder = relax.BlockBuilder(kernels)
     callee = builder.add_func(network, "network")
     memory = relax.TensorType([size], "uint8")
-    told = [] if sequence.images is None else [sequence.images]
-    lent = lent and not told
     arena = relax.Var(_ARENA, memory)
     params = [*main.params, arena] if lent else list(main.params)
     with builder.function("main", params, attrs=dict(main.attrs)):
-        given = relax.Tuple([*sequence.given, *([arena] if lent else told)])
+        given = relax.Tuple([*sequence.given, *([arena] if lent else [])])
         kinds = [*([] if lent else [memory]), *(tensor.kind for tensor in outputs)]
         made = builder.emit(relax.call_tir(callee, given, kinds))
         found = made if len(kinds) > 1 else relax.Tuple([made])
@@ -103,7 +93,7 @@ def _network(
     machine: CpuMachine,
     threads: int,
     apart: Callable[[Any], str] | None,
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, Any, int]:
     """Return a module of the kernels, `network`, which calls them, and the arena's size."""
     import tvm
     from tvm import ir, tirx
@@ -112,30 +102,20 @@ def _network(
 
     kernels = tvm.IRModule()
     claims = Claims(machine, threads, kernels)
-    images: Any = None if sequence.images is None else tirx.Var("images", "int64")
-    told = {} if images is None else {sequence.images: images}
-    phases = phases_of(_steps(module, sequence.calls, kernels, apart, told))
+    phases = phases_of(_steps(module, sequence.calls, kernels, apart))
     given = set(sequence.given.values())
     lives = {one: life for one, life in lives_of(phases).items() if one not in given}
     inner = [tensor for tensor in lives if not any(tensor is one for one in outputs)]
-    known = [tensor for tensor in inner if not tensor.grows]
-    growing = [tensor for tensor in inner if tensor.grows]
-    offsets, size = _planned(known, lives)
-    each_offsets, each = _planned(growing, lives)
-    size += claims.size
+    offsets, size = plan([Lifetime(tensor.size, *lives[tensor]) for tensor in inner])
     status = ir.PrimType("int32")
     with IRBuilder() as builder, script.prim_func(s_tir=True):
         script.func_name("network")
         script.func_attr({"tirx.is_scheduled": True})
         _declare("x", list(sequence.given.values()))
-        if images is not None:
-            script.arg("images", images)
         arena = _address(_ARENA)
         _declare("y", outputs)
-        for tensor, offset in zip(known, offsets, strict=True):
+        for tensor, offset in zip(inner, offsets, strict=True):
             tensor.address = script.handle_add_byte_offset(arena, claims.size + offset)
-        for tensor, offset in zip(growing, each_offsets, strict=True):
-            tensor.address = script.handle_add_byte_offset(arena, images * offset + size)
         # What no later call reads needs no order.
         ordered = [arena, *(t.address for t in outputs if len(set(lives[t])) > 1)]
 
@@ -144,8 +124,8 @@ def _network(
                 keep_order(pointer)
             operands = [o.address if isinstance(o, PlacedTensor) else o for o in step.operands]
             if isinstance(step.function, str):
-                return tirx.call_extern("int32", step.function, *operands, *parts, *step.sizes)
-            return ir.Call(step.function, [*operands, *parts, *step.sizes], ret_ty=status)
+                return tirx.call_extern("int32", step.function, *operands, *parts)
+            return ir.Call(step.function, [*operands, *parts], ret_ty=status)
 
         team = Team(claims, arena)
         claims.clear(arena)
@@ -159,14 +139,7 @@ def _network(
             for failed in made:
                 with script.Assert(failed == 0, "a kernel could not run"):
                     pass
-    whole = size if images is None else sequence.images * each + size
-    return kernels, builder.get(), whole
-
-
-def _planned(
-    tensors: Sequence[PlacedTensor], lives: Mapping[PlacedTensor, tuple[int, int]]
-) -> tuple[list[int], int]:
-    return plan([Lifetime(tensor.size, *lives[tensor]) for tensor in tensors])
+    return kernels, builder.get(), claims.size + size
 
 
 def _steps(
@@ -174,12 +147,8 @@ def _steps(
     calls: Sequence[SequenceCall],
     kernels: Any,
     apart: Callable[[Any], str] | None,
-    told: Mapping[Any, Any],
 ) -> Iterator[Step]:
-    """Yield the steps of `calls`; their functions are put in `kernels`, or given to `apart`.
-
-    `told`: what variables of `main` are in the function that makes the calls.
-    """
+    """Yield the steps of `calls`; their functions are put in `kernels`, or given to `apart`."""
 
     def put(name: str, function: Any) -> Any:
         function = of_pointers(function)
@@ -201,25 +170,13 @@ def _steps(
             ]
             functions[kernel] = list(map(put, names, bodies))
         stages = known[kernel]
-        sizes = [with_values(size, told) for size in call.sizes]
-        operands = [
-            o if isinstance(o, PlacedTensor) else with_values(o, told) for o in call.operands
-        ]
         if stages is None:
-            yield Step(functions[kernel][0], operands, call.written, None, sizes)
+            yield Step(functions[kernel][0], call.operands, call.written, None)
             continue
-        values = dict(zip(sizes_of(module[kernel]), sizes, strict=True))
-        scratch = [PlacedTensor(_kind(buffer, values)) for buffer in stages.scratch]
-        operands, written = [*operands, *scratch], [*call.written, *scratch]
+        scratch = [PlacedTensor(buffer) for buffer in stages.scratch]
+        operands, written = [*call.operands, *scratch], [*call.written, *scratch]
         for function, stage in zip(functions[kernel], stages.stages, strict=True):
-            here = replace(stage, parts=with_values(stage.parts, values))
-            yield Step(function, operands, written, here, sizes)
-
-
-def _kind(buffer: Any, values: Mapping[Any, Any]) -> Any:
-    from tvm import relax
-
-    return relax.TensorType([with_values(size, values) for size in buffer.shape], buffer.dtype)
+            yield Step(function, operands, written, stage)
 
 
 def _work(step: Step, call: Callable[..., Any]) -> Work:
@@ -229,9 +186,7 @@ def _work(step: Step, call: Callable[..., Any]) -> Work:
 
 def _stages(kernel: Any) -> KernelStages | None:
     # ONNX Runtime is asked by the thread that runs the network, which knows how many it may use.
-    found = None if calls_outside(kernel) else stages_of(kernel)
-    planned = found is not None and all(is_planned(buffer.shape) for buffer in found.scratch)
-    return found if planned else None
+    return None if calls_outside(kernel) else stages_of(kernel)
 
 
 def _declare(name: str, tensors: Sequence[PlacedTensor]) -> None:

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 from ..kernels.frame import INDEPENDENT
 from .claim import Claimed, Claims
-from .open_sizes import sizes_of, variables
 
 _MOST_PARTS = 4096  # of a kernel, so that the sum over many fits
 _TURNS = 256  # as many threads at most
@@ -29,11 +27,11 @@ class KernelStage:
     """One function of a kernel, which takes a range of `parts`, and may run on many threads.
 
     Its parameters are the kernel's, then memory for `scratch`, then the first part and the one
-    behind the last. `parts` is a number, or computed from the kernel's sizes.
+    behind the last.
     """
 
     function: Any
-    parts: Any
+    parts: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class KernelStages:
 def stages_of(kernel: Any) -> KernelStages | None:
     """Return `kernel` as stages of parts that any thread may do; what has no parallel loop is one.
 
-    None where some of it cannot be told apart, or sizes hang on more than those of its tensors.
+    None where some of it cannot be told apart, or sizes are not known.
     """
     from tvm import tirx
 
@@ -66,9 +64,8 @@ def stages_of(kernel: Any) -> KernelStages | None:
         return None  # some are inside others
     if not parallel:
         return KernelStages((_stage(kernel, (), [kernel.body], 1),))
-    told = set(sizes_of(kernel))
-    sizes = [*(one.extent for one in parallel), *(n for one in scratch for n in one.ty.shape)]
-    if not all(told.issuperset(variables(size)) for size in sizes):
+    known = all(isinstance(one.extent, tirx.IntImm) for one in parallel)
+    if not known or not all(isinstance(n, tirx.IntImm) for one in scratch for n in one.ty.shape):
         return None
     if len(parallel) == len(loops) and INDEPENDENT in (kernel.attrs or {}):
         groups = [loops]
@@ -78,29 +75,13 @@ def stages_of(kernel: Any) -> KernelStages | None:
         groups = [[one] for one in loops]
     found = []
     for group in groups:
-        parts = _parts([_extent(one) for one in group if _is_parallel(one)])
+        extents = [int(one.extent) for one in group if _is_parallel(one)]
+        parts = min(max(extents, default=1), _MOST_PARTS)
         found.append(_stage(kernel, scratch, [*declared, *group], parts))
     return KernelStages(tuple(found), tuple(scratch))
 
 
-def _extent(loop: Any) -> Any:
-    """Return how often `loop` is run: a number where it is known."""
-    from tvm import tirx
-
-    return int(loop.extent) if isinstance(loop.extent, tirx.IntImm) else loop.extent
-
-
-def _parts(extents: Sequence[Any]) -> Any:
-    """Return the parts of loops of these extents."""
-    from tvm import tirx
-
-    if all(isinstance(extent, int) for extent in extents):
-        return min(max(extents, default=1), _MOST_PARTS)
-    wide = [tirx.Cast("int64", extent) for extent in extents]
-    return tirx.Cast("int32", tirx.min(reduce(tirx.max, wide), tirx.const(_MOST_PARTS, "int64")))
-
-
-def _stage(kernel: Any, scratch: Sequence[Any], body: Sequence[Any], parts: Any) -> KernelStage:
+def _stage(kernel: Any, scratch: Sequence[Any], body: Sequence[Any], parts: int) -> KernelStage:
     from tvm import tirx
 
     first, last = tirx.Var("first_part", "int32"), tirx.Var("last_part", "int32")
@@ -114,7 +95,7 @@ def _stage(kernel: Any, scratch: Sequence[Any], body: Sequence[Any], parts: Any)
 class Work:
     """So many parts that threads claim, and the calls that do a range of them."""
 
-    parts: Any
+    parts: int
     calls: Sequence[Call]
 
 
@@ -127,8 +108,7 @@ class Team:
     def __init__(self, claims: Claims, state: Any) -> None:
         self._claims = claims
         self._state = state
-        self._regions = self._number = 0  # so many emitted
-        self._finished: Any = 0  # parts in all stages
+        self._regions = self._number = self._finished = 0  # so many emitted; parts in all stages
 
     def emit(self, phases: Sequence[Sequence[Work]]) -> Any:
         """Emit a region that all threads run, and return what tells of a failure: not 0.
@@ -140,8 +120,6 @@ class Team:
         from tvm.tirx.script.builder import ir as script
 
         self._regions += 1
-        phases = list(_chained(phases))
-        claimed = [self._claimed(phase) for phase in phases]
         zero = tirx.const(0, "int32")
         # What a region returns TVM does not look at where there is one thread.
         failed = script.alloc_buffer((1,), "int32")
@@ -155,25 +133,20 @@ class Team:
             share = script.bind((turn * self._claims.shares) // _TURNS)
             own = script.alloc_buffer((1,), "int32")
             script.buffer_store(own, zero, [0])
-            for index, (phase, stages) in enumerate(zip(phases, claimed, strict=True)):
+            for index, phase in enumerate(_chained(phases)):
                 if index:
-                    self._claims.wait(self._state, claimed[index - 1][-1].goal)
-                for work, stage in zip(phase, stages, strict=True):
+                    self._claims.wait(self._state, self._finished)
+                goal = self._finished + sum(work.parts for work in phase)
+                for work in phase:
+                    self._number += 1
+                    self._finished += work.parts
+                    stage = Claimed(
+                        number=self._number, parts=work.parts, until=self._finished, goal=goal
+                    )
                     self._emit_stage(stage, work.calls, own, share)
             with script.If(own[0] != zero), script.Then():
                 script.buffer_store(failed, own[0], [0])
         return failed[0]
-
-    def _claimed(self, phase: Sequence[Work]) -> list[Claimed]:
-        """Return the next stages, those of a phase; what is to be computed is so here, once."""
-        counts = [_bound(work.parts) for work in phase]
-        goal = _bound(sum(counts, self._finished))
-        found = []
-        for parts in counts:
-            self._number += 1
-            self._finished = _bound(self._finished + parts)
-            found.append(Claimed(number=self._number, parts=parts, until=self._finished, goal=goal))
-        return found
 
     def _emit_stage(self, stage: Claimed, calls: Sequence[Call], status: Any, share: Any) -> None:
         """Emit what one thread does of a stage."""
@@ -197,9 +170,8 @@ def _chained(phases: Sequence[Sequence[Work]]) -> Iterator[Sequence[Work]]:
     """Yield `phases`; those in a row that are one part each are one: who does one goes on."""
     single: list[Call] = []
     for phase in phases:
-        (first, *others) = phase
-        if not others and isinstance(first.parts, int) and first.parts == 1:
-            single += first.calls
+        if len(phase) == 1 and phase[0].parts == 1:
+            single += phase[0].calls
             continue
         if single:
             yield [Work(1, single)]
@@ -239,24 +211,14 @@ def _parallel_loops(body: Any) -> int:
     return sum(map(_is_parallel, found))
 
 
-def _bound(number: Any) -> Any:
-    """Return `number`, a variable for what is computed."""
-    from tvm.tirx.script.builder import ir as script
-
-    return number if isinstance(number, int) else script.Bind(number)
-
-
-def _range_of(loop: Any, first: Any, last: Any, parts: Any) -> Any:
+def _range_of(loop: Any, first: Any, last: Any, parts: int) -> Any:
     """Return `loop` over the range from part `first` up to `last` of `parts`, in order."""
     from tvm import tirx
 
-    kind, extent = loop.loop_var.ty.dtype, _extent(loop)
+    kind, extent = loop.loop_var.ty.dtype, int(loop.extent)
 
     def turn(part: Any) -> Any:
         """Return `extent` * `part` // `parts`; no number on the way is much larger than both."""
-        if not isinstance(parts, int):
-            times, count = (tirx.Cast("int64", one) for one in (part, parts))
-            return tirx.Cast(kind, tirx.floordiv(tirx.Cast("int64", extent) * times, count))
         if extent == parts:
             return tirx.Cast(kind, part)
         whole, rest = divmod(extent, parts)
