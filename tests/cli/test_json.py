@@ -17,7 +17,7 @@ from tests.cli.common import X
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
 # What lies below these is named by the model or the machine; options of a preset by its passes.
-NAMED = ("operators", "peaks", "lacking", "inputs")
+NAMED = ("operators", "peaks", "lacking", "inputs", "versions", "attributes")
 
 
 def documented(command):
@@ -49,6 +49,9 @@ COMMAND_LINES = (
     "passes int8",
     "backends",
     "bisect {m}",
+    "diff {m} {m}",
+    "doctor {m}",
+    "report {m} --no-times",
 )
 
 
@@ -77,7 +80,8 @@ def test_every_key_of_an_explanation_is_in_the_reference(call, model, tmp_path):
 
 def test_every_command_is_asked():
     asked = {text.split()[0] for text in COMMAND_LINES}
-    assert {*asked, "check_certificate", "explain_int8", "search", "sweep"} == set(COMMANDS)
+    apart = {"check_certificate", "explain_int8", "reduce", "search", "sweep"}
+    assert asked | apart == set(COMMANDS)
 
 
 def test_what_is_told_beside_it_goes_elsewhere(call, model):
