@@ -154,7 +154,8 @@ def _steps(
         function = of_pointers(function)
         if apart is not None and not calls_outside(function):
             return apart(function)
-        kernels[name] = function
+        # Stages of one kernel came with its name.
+        kernels[name] = function.with_attr("global_symbol", name)
         return kernels.get_global_var(name)
 
     known: dict[Any, KernelStages | None] = {}
