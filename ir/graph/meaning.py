@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto
 
 from ..core.constant_nodes import value_of_constant_node
 from ..core.variables import dense_values, is_standard
+from .declared import declared
 
 _Names = Mapping[int, str]
 _PLAIN = (int, float, str, bytes, gs.Node.AttributeRef)
@@ -149,15 +149,8 @@ def _declared(node: gs.Node, opset: int) -> tuple[int, Mapping[str, str]]:
 @functools.lru_cache(maxsize=512)
 def _schema(op: str, opset: int) -> tuple[int, Mapping[str, str]]:
     """Return the version of an operator at `opset`, and the defaults of its attributes."""
-    if not onnx.defs.has(op, opset, ""):
-        return 0, {}
-    schema = onnx.defs.get_schema(op, opset, "")
-    defaults = {
-        name: _value(onnx.helper.get_attribute_value(declared.default_value), {}, opset)
-        for name, declared in schema.attributes.items()
-        if declared.default_value.type != AttributeProto.UNDEFINED
-    }
-    return int(schema.since_version), defaults
+    version, defaults = declared(op, opset)
+    return version, {name: _value(value, {}, opset) for name, value in defaults.items()}
 
 
 def _constant_of(node: gs.Node) -> str | None:

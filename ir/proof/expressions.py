@@ -11,12 +11,11 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import onnx
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto
 
 from ..core.constant_nodes import dense_value_of_constant_node
 from ..core.variables import is_standard, subgraphs_of
+from ..graph.declared import declared
 from ..ops.traits import traits_of
 from .digests import Digests
 
@@ -152,16 +151,9 @@ def _declared(node: gs.Node, opset: int) -> tuple[int, Mapping[str, str]]:
 @functools.lru_cache(maxsize=512)
 def _schema(op: str, opset: int) -> tuple[int, Mapping[str, str]]:
     """Return the version of an operator at `opset`, and the defaults of its attributes."""
-    if not onnx.defs.has(op, opset, ""):
-        return 0, {}
-    schema = onnx.defs.get_schema(op, opset, "")
+    version, defaults = declared(op, opset)
     digests = Digests()
-    defaults = {
-        name: digests.attribute(onnx.helper.get_attribute_value(declared.default_value))
-        for name, declared in schema.attributes.items()
-        if declared.default_value.type != AttributeProto.UNDEFINED
-    }
-    return int(schema.since_version), defaults
+    return version, {name: digests.attribute(value) for name, value in defaults.items()}
 
 
 def _digest(value: Any) -> str:

@@ -269,12 +269,7 @@ def _concat(each: _Node) -> None:
     rank = len(each.shape(result) or ())
     at = int(attribute(each.node, "axis", each.opset)) % max(rank, 1)
     for tensor in each.node.inputs:
-        for axis in range(rank):
-            if axis == at:
-                each.keep_axis(tensor, axis)
-                each.keep_axis(result, axis)
-            else:
-                each.tie(tensor, axis, result, axis)
+        _tie_beside(each, tensor, result, rank, at)
 
 
 def _split(each: _Node) -> None:
@@ -283,12 +278,17 @@ def _split(each: _Node) -> None:
     at = int(attribute(each.node, "axis", each.opset) or 0) % max(rank, 1)
     each.keep([t for t in each.node.inputs[1:] if t.name])
     for result in each.node.outputs:
-        for axis in range(rank):
-            if axis == at:
-                each.keep_axis(x, axis)
-                each.keep_axis(result, axis)
-            else:
-                each.tie(x, axis, result, axis)
+        _tie_beside(each, x, result, rank, at)
+
+
+def _tie_beside(each: _Node, x: gs.Tensor, result: gs.Tensor, rank: int, at: int) -> None:
+    """Tie the axes of `x` and `result` but `at`, which both keep whole."""
+    for axis in range(rank):
+        if axis == at:
+            each.keep_axis(x, axis)
+            each.keep_axis(result, axis)
+        else:
+            each.tie(x, axis, result, axis)
 
 
 def _transpose(each: _Node) -> None:

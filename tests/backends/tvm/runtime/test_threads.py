@@ -81,17 +81,21 @@ def model():
     return conv_relu()
 
 
+def served(script, model, folder):
+    """Run `script` in a process of its own, given a compiled network, its result and its feed."""
+    planish.lower(planish.load(model), backend="tvm", threads=2).save(folder / "network.planish")
+    np.save(folder / "wanted.npy", run_ort(model, FEEDS)["y"])
+    np.save(folder / "x.npy", FEEDS["x"])
+    files = [str(folder / name) for name in ("network.planish", "wanted.npy", "x.npy")]
+    return subprocess.run(
+        [sys.executable, "-c", script, *files], capture_output=True, text=True, timeout=300
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="/proc is read here")
 def test_a_server_with_a_thread_for_each_request_keeps_its_size(model, tmp_path) -> None:
-    path = tmp_path / "network.planish"
-    planish.lower(planish.load(model), backend="tvm", threads=2).save(path)
-    np.save(tmp_path / "wanted.npy", run_ort(model, FEEDS)["y"])
-    np.save(tmp_path / "x.npy", FEEDS["x"])
-    files = [str(tmp_path / name) for name in ("network.planish", "wanted.npy", "x.npy")]
-    found = subprocess.run(
-        [sys.executable, "-c", SERVER, *files], capture_output=True, text=True, timeout=300
-    )
+    found = served(SERVER, model, tmp_path)
     assert found.stdout == "threads True memory True\nchild 7\n", found.stderr
 
 
@@ -137,14 +141,7 @@ for count in (2, 8):
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="/proc is read here")
 def test_networks_share_one_pool_as_large_as_the_largest_asks(model, tmp_path) -> None:
-    path = tmp_path / "network.planish"
-    planish.lower(planish.load(model), backend="tvm", threads=2).save(path)
-    np.save(tmp_path / "wanted.npy", run_ort(model, FEEDS)["y"])
-    np.save(tmp_path / "x.npy", FEEDS["x"])
-    files = [str(tmp_path / name) for name in ("network.planish", "wanted.npy", "x.npy")]
-    found = subprocess.run(
-        [sys.executable, "-c", MANY, *files], capture_output=True, text=True, timeout=300
-    )
+    found = served(MANY, model, tmp_path)
     assert found.stdout == "2 True True 3\n8 True True 5\n", found.stderr
 
 
