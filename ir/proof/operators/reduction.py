@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...ops.axes.reductions import keeps_dims
 from ...ops.traits import traits_of
 from ...ops.windows.attributes import WindowAttributes, window_attributes
 from ..values import POINTS, Array, PointValues, UnsupportedError, spread
@@ -29,7 +30,7 @@ def _axes(call: Call) -> tuple[int, ...]:
 
 
 def _reduced_shape(call: Call, axes: tuple[int, ...]) -> tuple[int, ...]:
-    keeps = int(call.attribute("keepdims"))
+    keeps = keeps_dims(call.node)
     shape = enumerate(call.x.shape)
     return tuple(1 if at in axes else size for at, size in shape if keeps or at not in axes)
 
