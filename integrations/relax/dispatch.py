@@ -23,9 +23,9 @@ from ...backends.tvm.compile.cpu import CpuToolchain
 from ...backends.tvm.kernels.settings import Settings
 from ...backends.tvm.program.blocked import BlockedProgram
 from ...backends.tvm.program.emit_graph import BlockedEmitter
-from ...backends.tvm.program.emit_onnxruntime import OtherRuntimeError
 from ...backends.tvm.program.faults import OwnFaultError
 from ...backends.tvm.program.lowering import Lowered, emit_between, tidy
+from ...backends.tvm.program.onnxruntime import OtherRuntimeError
 from ...backends.tvm.program.program import Enclosing
 from ...backends.tvm.runtime.threads import run_on
 from ...backends.tvm.spec.machine import CpuMachine

@@ -24,7 +24,7 @@ from ..spec.calls import KernelCall
 from ..tuning.cache import Cache, Key, default_path
 from .code import KernelCode, code_of
 from .known import BLIND, RIGHT, found_before, keep, key_of_check
-from .meaning import has_meaning
+from .meanings import has_meaning
 from .nodes import NodeReport, WrongNode
 from .trial import Trial, draw_trial
 

@@ -118,6 +118,16 @@ def packed_weights(weight: Array, x: BufferSpec, y: BufferSpec, shape: tuple[int
     return packed
 
 
+def in_blocks(values: Array, spec: BufferSpec) -> Array:
+    """Return [C, ...] as [blocks, ..., lanes] of the channels of `spec`, zeros elsewhere."""
+    packed = np.zeros((len(spec.blocks), *values.shape[1:], spec.lanes), values.dtype)
+    start = 0
+    for block, filled in enumerate(spec.blocks):
+        packed[block, ..., :filled] = np.moveaxis(values[start : start + filled], 0, -1)
+        start += filled
+    return packed
+
+
 def placed(spec: BufferSpec, rng: np.random.Generator) -> tuple[BufferSpec, list[int]]:
     """Return `spec` with a range of blocks where it is told at run time, and what tells it."""
     if spec.first is not None:

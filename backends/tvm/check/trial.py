@@ -10,7 +10,7 @@ import numpy as np
 from ..spec.layout import Array, BufferSpec
 from .chain import run_chain
 from .draw import Draw, placed, usual_size
-from .meaning import meaning_of, parts_of
+from .meanings import meaning_of, result_of
 from .memory import fault_around, numbers, numpy_dtype, read_back, unwritten
 
 # Of single steps, rounding in another order may change so many times what it was seen to change.
@@ -69,7 +69,7 @@ def draw_trial(op: Any, seed: int) -> Trial:
 
 
 def _drawn(op: Any, seed: int, size: float) -> Trial:
-    spec, chain, images = parts_of(op)
+    spec, chain, images = result_of(op)
     rng = np.random.default_rng(seed)
     draw = Draw(rng, images, size * usual_size(chain))
     meaning = meaning_of(op, draw)

@@ -14,9 +14,9 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ....ir.ops.traits.groups import RESHAPES
-from .emit_onnxruntime import emit_onnxruntime
 from .faults import is_own
 from .imported import is_right
+from .onnxruntime import emit_onnxruntime
 from .own_converters import converted, expanded, handed_on
 from .program import PlainTensors, Program
 from .required import Pairs, expands_right, require, required_after, required_before
