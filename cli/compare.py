@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..ir.metrics.choose import AUTO
+from ..ir.metrics.choose import AUTOMATIC, MetricOptions
 from ..ir.run.compare import compare as compare_graphs
 from ..ir.run.feeds import random_feeds
 from ..passes.trust.telling import reached_outputs
@@ -14,12 +14,10 @@ from .exit_codes import DIFFERENCE, VERIFICATION_FAILED
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import model_file
 from .given import given_model
+from .judged import takes_metric
 from .options import (
-    ClassAxisOption,
     InputShapeOption,
     JsonOption,
-    LabelsOption,
-    MetricOption,
     ModelFile,
     MutableOption,
     SeedOption,
@@ -31,6 +29,7 @@ from .supervise import doing
 
 
 @takes_feeds
+@takes_metric
 def compare(
     a: ModelFile,
     b: ModelFile,
@@ -38,9 +37,7 @@ def compare(
     tolerance: Annotated[
         float | None, typer.Option(help="Exit with 1 where max rel is larger.")
     ] = None,
-    metric: MetricOption = AUTO,
-    class_axis: ClassAxisOption = None,
-    labels: LabelsOption = None,
+    judged: MetricOptions = AUTOMATIC,
     input_shape: InputShapeOption = None,
     mutable_initializers: MutableOption = False,
     seed: SeedOption = 0,
@@ -52,15 +49,15 @@ def compare(
         given_model(path, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=say)
         for path in (a, b)
     )
-    data = given.data(graph_a, seed, labels or (), say, model_file(a))
+    data = given.data(graph_a, seed, judged.labels, say, model_file(a))
     doing(f"compare '{a}' with '{b}'")
     found = compare_graphs(
         graph_a,
         graph_b,
         random_feeds(graph_a, seed=seed) if data is None else data,
-        metric=metric,
-        class_axis=class_axis,
-        labels=labels or (),
+        metric=judged.metric,
+        class_axis=judged.class_axis,
+        labels=judged.labels,
     )
     if as_json:
         print_json({"outputs": outputs_json(found.outputs), "metrics": metrics_json(found)})

@@ -17,18 +17,16 @@ from ..ir.core.errors import GraphError, LoadError, SaveError
 from ..ir.core.scaled import scaled
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.save import save
-from ..ir.metrics.choose import AUTO
+from ..ir.metrics.choose import AUTOMATIC, MetricOptions
 from ..ir.run.extra_feeds import FeedsWithout
 from ..tools.report.build import GivenModel, int8_report
 from ..tools.report.figures import Measuring
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import load, model_file
 from .given import given_model
+from .judged import takes_metric
 from .options import (
-    ClassAxisOption,
     JsonOption,
-    LabelsOption,
-    MetricOption,
     ModelFile,
     SeedOption,
     ThreadsOption,
@@ -42,6 +40,7 @@ _SHOWN = 20
 
 
 @takes_feeds
+@takes_metric
 def explain_int8(
     model: ModelFile,
     out_file: Annotated[
@@ -66,9 +65,7 @@ def explain_int8(
             help="Layers to show, the worst first; default 20, in JSON all. 0: all, in order.",
         ),
     ] = None,
-    metric: MetricOption = AUTO,
-    class_axis: ClassAxisOption = None,
-    labels: LabelsOption = None,
+    judged: MetricOptions = AUTOMATIC,
     report: ReportOption = None,
     as_json: JsonOption = False,
     seed: SeedOption = 0,
@@ -91,9 +88,9 @@ def explain_int8(
             progress=update,
             threads=threads,
             seed=seed,
-            metric=metric,
-            class_axis=class_axis,
-            labels=labels or (),
+            metric=judged.metric,
+            class_axis=judged.class_axis,
+            labels=judged.labels,
         )
     if as_json:
         print_json(_as_json(found, sizes, top or 0))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,50 +22,59 @@ from ..ir.run.image_processor import NAME as PROCESSOR
 from ..ir.run.image_processor import read_processor
 from ..ir.run.preprocessing import PRESETS, Preprocessing, Resize, preset
 from ..passes.engine.context import Feeds
+from .option_groups import takes_group
 from .show.console import print_plain, warn
-
-_OPTIONS: dict[str, tuple[Any, Any, str]] = {
-    "feeds": (
-        Path | None,
-        None,
-        "An .npz or .npy (first axis = samples), an image or a folder of them; default: random.",
-    ),
-    "shape": (
-        list[str] | None,
-        None,
-        "Sizes of random feeds alone, `input=1,3,224,224`; those of the model stay open.",
-    ),
-    "preprocess": (
-        str | None,
-        None,
-        f"Images: {' or '.join(PRESETS)}, or your own FILE.py:function; other options come on top.",
-    ),
-    "pixels": (str | None, None, "Images: what black and white become; default 0..1."),
-    "mean": (
-        str | None,
-        None,
-        "Images: subtracted from these pixels; one value or one a channel, 1/255 too.",
-    ),
-    "std": (str | None, None, "Images: what divides them then; one value or one a channel."),
-    "bgr": (bool, False, "Images: blue first, as OpenCV reads; default: red first."),
-    "resize": (str | None, None, "Images: squash (the default), crop or letterbox."),
-    "size": (str | None, None, "Images: height x width, 480x640, where the model leaves it open."),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeedOptions:
     """The options as they were written; see `--help`."""
 
-    feeds: Path | None = None
-    shape: list[str] | None = None
-    preprocess: str | None = None
-    pixels: str | None = None
-    mean: str | None = None
-    std: str | None = None
-    bgr: bool = False
-    resize: str | None = None
-    size: str | None = None
+    feeds: Annotated[
+        Path | None,
+        typer.Option(
+            help="An .npz or .npy (first axis = samples), an image or a folder of them; default: "
+            "random.",
+        ),
+    ] = None
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Sizes of random feeds alone, `input=1,3,224,224`; those of the model stay open.",
+        ),
+    ] = None
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Images: {' or '.join(PRESETS)}, or your own FILE.py:function; other options "
+            "come on top.",
+        ),
+    ] = None
+    pixels: Annotated[
+        str | None,
+        typer.Option(help="Images: what black and white become; default 0..1."),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="Images: subtracted from these pixels; one value or one a channel, 1/255 too.",
+        ),
+    ] = None
+    std: Annotated[
+        str | None,
+        typer.Option(help="Images: what divides them then; one value or one a channel."),
+    ] = None
+    bgr: Annotated[
+        bool, typer.Option("--bgr", help="Images: blue first, as OpenCV reads; default: red first.")
+    ] = False
+    resize: Annotated[
+        str | None,
+        typer.Option(help="Images: squash (the default), crop or letterbox."),
+    ] = None
+    size: Annotated[
+        str | None,
+        typer.Option(help="Images: height x width, 480x640, where the model leaves it open."),
+    ] = None
 
     def data(
         self,
@@ -185,34 +192,8 @@ _OF_IMAGES = ("preprocess", "pixels", "mean", "std", "bgr", "resize", "size")
 NO_FEEDS = FeedOptions()
 
 
-def takes_feeds(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `command` with the options of `FeedOptions` in place of its parameter `given`."""
-    own = inspect.signature(command, eval_str=True)
-
-    @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> Any:
-        written = {name: options.pop(name) for name in _OPTIONS if name in options}
-        return command(*arguments, given=FeedOptions(**written), **options)
-
-    parameters: list[inspect.Parameter] = []
-    for each in own.parameters.values():
-        parameters.extend(_parameters() if each.name == "given" else [each])
-    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
-    return run
-
-
-def _parameters() -> list[inspect.Parameter]:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return [
-        inspect.Parameter(
-            name,
-            kind,
-            default=default,
-            annotation=Annotated[of, typer.Option(f"--{name}", help=text)],
-        )
-        for name, (of, default, text) in _OPTIONS.items()
-    ]
+# A command's parameter `given` is the options of `FeedOptions` on its line.
+takes_feeds = takes_group("given", FeedOptions)
 
 
 def _tell_drawn(

@@ -15,7 +15,7 @@ from ..backends.contract.registry import require_target
 from ..ir.core.share import share
 from ..ir.graph.inline import inline_fused
 from ..ir.graph.uses import scopes
-from ..ir.metrics.choose import AUTO
+from ..ir.metrics.choose import AUTO, AUTOMATIC, MetricOptions
 from ..passes.engine.context import Feeds
 from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
@@ -23,12 +23,10 @@ from .certificates import write_certificate
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import ModelJob, jobs_of, size_on_disk, tell_left_out, write
 from .given import Drawn, given_for, warn_unread
+from .judged import takes_metric
 from .options import (
-    ClassAxisOption,
     InputShapeOption,
     JsonOption,
-    LabelsOption,
-    MetricOption,
     ModelFiles,
     MutableOption,
     OutOption,
@@ -55,6 +53,7 @@ class Verify(StrEnum):
 
 
 @takes_feeds
+@takes_metric
 def optimize(
     models: ModelFiles,
     output: OutOption = None,
@@ -67,9 +66,7 @@ def optimize(
         str | None,
         typer.Option(help="The most that the metric of the outputs may lose, `1%` or 0.01."),
     ] = None,
-    metric: MetricOption = AUTO,
-    class_axis: ClassAxisOption = None,
-    labels: LabelsOption = None,
+    judged: MetricOptions = AUTOMATIC,
     verify: Annotated[Verify, typer.Option(help="Compare outputs.")] = Verify.end,
     prove: Annotated[
         bool,
@@ -100,9 +97,9 @@ def optimize(
     """Run passes over models, verify the results and write them, where -o says to."""
     steps = Pipeline.parse(pipeline).with_options(
         max_drop=None if max_drop is None else share(max_drop, "--max-drop"),
-        metric=None if metric == AUTO else metric,
-        class_axis=class_axis,
-        labels=tuple(labels) if labels else None,
+        metric=None if judged.metric == AUTO else judged.metric,
+        class_axis=judged.class_axis,
+        labels=judged.labels or None,
     )
     require_target(target)
     verify = Verify.prove if prove else verify
@@ -149,7 +146,7 @@ def optimize(
             if not as_json:
                 show_optimized(run, why=why, drawn=data is None)
             if report is not None:
-                _report(report, graph, run, told, data, labels or (), target)
+                _report(report, graph, run, told, data, judged.labels, target)
 
 
 def _written(

@@ -84,21 +84,9 @@ WinogradOption = Annotated[
         help="TVM: convolutions of 3 and 5 taps as Winograd's, where faster (the default).",
     ),
 ]
-MetricOption = Annotated[
-    str,
-    typer.Option(
-        "--metric",
-        help="What outputs are judged by: classification, sequence, segmentation, detection, "
-        "image, heatmap, embedding, sqnr, or your own file.py:function; auto: as the graph says.",
-    ),
-]
 LabelsOption = Annotated[
     list[str] | None,
     typer.Option("--labels", help="An entry of the feeds with what is right; repeat for several."),
-]
-ClassAxisOption = Annotated[
-    int | None,
-    typer.Option("--class-axis", help="The axis of the classes; default: as the graph says."),
 ]
 CheckKernelsOption = Annotated[
     bool | None,

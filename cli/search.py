@@ -21,7 +21,7 @@ from ..ir.core.quantities import is_bytes, read_bytes, read_factor, read_seconds
 from ..ir.core.share import share
 from ..ir.files.data_file import require_spared
 from ..ir.files.save import save
-from ..ir.metrics.choose import AUTO, MetricOptions
+from ..ir.metrics.choose import AUTOMATIC, MetricOptions
 from ..passes.engine.context import Feeds
 from ..tools.report.build import GivenModel, search_report
 from ..tools.report.figures import Measuring
@@ -41,12 +41,10 @@ from .executor import JobsOption, RayOption, executor_of, versions
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import model_file, size_on_disk
 from .given import given_model
+from .judged import takes_metric
 from .options import (
-    ClassAxisOption,
     InputShapeOption,
     JsonOption,
-    LabelsOption,
-    MetricOption,
     ModelFile,
     MutableOption,
     SeedOption,
@@ -62,6 +60,7 @@ _FOLDER, _FRONT = ".search", "front.json"
 
 
 @takes_feeds
+@takes_metric
 def search(
     model: ModelFile,
     output: Annotated[
@@ -84,9 +83,7 @@ def search(
     ] = "onnxruntime",
     target: Annotated[str, typer.Option(help="cpu, cpu{threads=2}, ...")] = "cpu",
     threads: ThreadsOption = None,
-    metric: MetricOption = AUTO,
-    class_axis: ClassAxisOption = None,
-    labels: LabelsOption = None,
+    judged: MetricOptions = AUTOMATIC,
     input_shape: InputShapeOption = None,
     mutable_initializers: MutableOption = False,
     jobs: JobsOption = None,
@@ -130,17 +127,16 @@ def search(
             size=None if max_size is None else read_bytes(max_size, "--max-size"),
         ),
         seconds=read_seconds(time, "--time"),
-        metric=MetricOptions(metric, class_axis, tuple(labels or ())),
+        metric=judged,
         runtime=Runtime(backend, target, threads),
         seed=seed,
     )
     require_target(target)
-    request.metric.users()  # one that is not there is refused before all work
     require_writable(output)
     require_spared(output, model_file(model))
     require_report(report, 1)
     graph = graph_of()
-    data = given.data(graph, seed, labels or (), say, model_file(model)) if given.feeds else None
+    data = given.data(graph, seed, judged.labels, say, model_file(model)) if given.feeds else None
     folder = output.with_suffix(_FOLDER)
     parted = begin(graph, data, folder)
     if parted.apart:
@@ -152,7 +148,7 @@ def search(
         "output": str(output),
         "command": shlex.join(["planish", *sys.argv[1:]]),
         "versions": versions(),
-        "labels": list(labels or ()),
+        "labels": list(judged.labels),
         "digests": digests_of(parted.given),
         "samples": {"learn": parted.learn, "judge": parted.judge, "apart": parted.apart},
     }

@@ -12,7 +12,7 @@ from ..ir.core.atomic import require_writable
 from ..ir.core.errors import RefusedError
 from ..ir.core.quantities import read_seconds
 from ..ir.files.save import save
-from ..ir.metrics.choose import AUTO, MetricOptions
+from ..ir.metrics.choose import AUTOMATIC, MetricOptions
 from ..ir.run.feeds import random_feeds
 from ..passes.pipeline.pipeline import Pipeline
 from ..tools.sweep.parquet import write_rows
@@ -25,13 +25,11 @@ from .executor import JobsOption, RayOption, executor_of, versions
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import model_file
 from .given import given_model
+from .judged import takes_metric
 from .options import (
-    ClassAxisOption,
     InputModels,
     InputShapeOption,
     JsonOption,
-    LabelsOption,
-    MetricOption,
     MutableOption,
     SeedOption,
     ThreadsOption,
@@ -46,6 +44,7 @@ _DRAWN = 8
 
 
 @takes_feeds
+@takes_metric
 def sweep(
     models: InputModels,
     output: Annotated[
@@ -70,9 +69,7 @@ def sweep(
     given: FeedOptions = NO_FEEDS,
     target: Annotated[str, typer.Option(help="cpu, cpu{threads=2}, ...")] = "cpu",
     threads: ThreadsOption = None,
-    metric: MetricOption = AUTO,
-    class_axis: ClassAxisOption = None,
-    labels: LabelsOption = None,
+    judged: MetricOptions = AUTOMATIC,
     seconds: Annotated[str, typer.Option(help="How long one measurement takes.")] = "3s",
     input_shape: InputShapeOption = None,
     mutable_initializers: MutableOption = False,
@@ -99,7 +96,7 @@ def sweep(
         graph = given_model(
             path, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=say
         )
-        data = given.data(graph, seed, labels or (), say, model_file(path))
+        data = given.data(graph, seed, judged.labels, say, model_file(path))
         own = folder / path.stem
         own.mkdir(parents=True, exist_ok=True)
         each = SweptModel(name=path.name, model=own / "given.onnx", feeds=own / "feeds.zip")
@@ -111,7 +108,7 @@ def sweep(
         models=swept,
         pipelines=texts,
         backends=backend or ["onnxruntime"],
-        metric=MetricOptions(metric, class_axis, tuple(labels or ())),
+        metric=judged,
         target=target,
         threads=threads,
         seed=seed,

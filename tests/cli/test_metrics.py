@@ -88,6 +88,18 @@ def test_what_cannot_be_meant_is_refused(call, files, pipeline, options, words):
     assert not target.exists()
 
 
+@pytest.mark.parametrize("command", ["compare", "explain-int8", "optimize", "search", "sweep"])
+@pytest.mark.parametrize("metric", ["judge.py:missing", "colour"])
+def test_a_metric_that_is_not_there_is_refused_before_models_are_read(
+    call, tmp_path, monkeypatch, command, metric
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "judge.py").write_text("def evaluate(compiled, feeds): return 1.0\n")
+    two = {"compare": ("none.onnx",), "search": ("-o", "o.onnx"), "sweep": ("-o", "o.parquet")}
+    asked = (command, "none.onnx", *two.get(command, ()), "--metric", metric)
+    assert_refused(call(*asked), metric.rpartition(":")[2])
+
+
 @pytest.mark.parametrize("guard", ["on", "off"])
 @pytest.mark.parametrize(
     ("asked", "told"),

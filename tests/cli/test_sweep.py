@@ -74,6 +74,13 @@ def test_refused(call, files, options, words):
     assert_refused(call(*files[0], *options), *words)
 
 
+def test_a_users_metric_that_fails_on_the_model_itself_is_no_row(call, files, tmp_path):
+    (tmp_path / "judge.py").write_text("def evaluate(compiled, feeds): raise ValueError('boom')\n")
+    assert_refused(call(*files[0], "--metric", "judge.py:evaluate"), "judge.py:evaluate", "boom")
+    assert files[1][0].count == 1
+    assert not (tmp_path / "table.parquet").exists()
+
+
 def test_models_of_one_name_are_refused(call, files, tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "a.onnx").write_bytes((tmp_path / "a.onnx").read_bytes())

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...ir.files.data_file import bytes_on_disk
-from ...ir.metrics.user import is_users
 from ..tasks.journal import TaskJournal
 from ..tasks.task import Task
 from ..trials.build import MODEL, build_task
@@ -36,15 +35,6 @@ class PointBuilder:
         self._given = given
         self._request = request
         self.failed: list[tuple[str, str]] = []
-
-    def check_metric(self) -> None:
-        """Judge the model that was given as a candidate for itself, by a function of the user's.
-
-        Raises TaskError where that fails, before anything is built for it.
-        """
-        if is_users(self._request.metric.metric):
-            (judged,) = self._journal.run([self._judge(self._given.model)])
-            judged.require()
 
     def build(self, stages: Sequence[str]) -> Point | None:
         """Return the point that the stages make; None where one of them fails."""

@@ -20,6 +20,7 @@ from ...backends.contract.registry import USUAL
 from ...ir.core.atomic import replacing
 from ..tasks.journal import TaskJournal
 from ..trials.clock import Runtime, choose_task
+from ..trials.judge import require_metric
 from .builder import PointBuilder
 from .costs import ChoiceCosts, SiteCosts
 from .foresight import Foresight
@@ -89,7 +90,8 @@ class BudgetSearch:
 
     def run(self) -> Found:
         """Search until the budget is met and the front is known, or time is up."""
-        self._builder.check_metric()
+        assert self._given.judge is not None
+        require_metric(self._journal, self._given.model, self._given.judge, self._request.metric)
         self._settle_runtime()
         for pipeline in _FIRST:
             self._add(self._builder.build((pipeline,)))

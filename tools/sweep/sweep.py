@@ -17,7 +17,7 @@ from ..tasks.journal import TaskJournal
 from ..tasks.task import Outcome, Task
 from ..trials.build import MODEL, build_task
 from ..trials.clock import Runtime, measure_task
-from ..trials.judge import judge_task
+from ..trials.judge import judge_task, require_metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,12 @@ def sweep(
     request: SweepRequest,
     kept: Callable[[Sequence[SweepRow]], None] = lambda rows: None,
 ) -> list[SweepRow]:
-    """Return a row for each combination, model by model; `kept` gets those that are there."""
+    """Return a row for each combination, model by model; `kept` gets those that are there.
+
+    Raises TaskError where a metric of the user's fails on a model itself.
+    """
+    for swept in request.models:
+        require_metric(journal, swept.model, swept.feeds, request.metric)
     rows: list[SweepRow] = []
     for swept in request.models:
         built = journal.run([_build(swept, text, request) for text in request.pipelines])

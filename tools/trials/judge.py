@@ -14,6 +14,7 @@ from ...ir.metrics.choose import MetricOptions
 from ...ir.metrics.user import is_users
 from ...passes.quantize.quantize.mixed_precision.bounds import Accuracy, AccuracyBounds
 from ...passes.quantize.quantize.mixed_precision.evaluator import ChoiceEvaluator
+from ..tasks.journal import TaskJournal
 from ..tasks.task import Task, TaskCall
 from .stored_feeds import StoredFeeds
 
@@ -79,6 +80,16 @@ def judge(job: TaskCall) -> dict[str, Any]:
         "holds": bounds.hold(found) if bounds else True,
         "judged": [str(chosen) for chosen in evaluator.chosen],
     }
+
+
+def require_metric(journal: TaskJournal, model: Path, feeds: Path, options: MetricOptions) -> None:
+    """Judge `model` as a candidate for itself, where a function of the user's judges.
+
+    Raises TaskError where that fails: it is told before anything is built for it.
+    """
+    if is_users(options.metric):
+        (judged,) = journal.run([judge_task(model, model, feeds, options, None, "try the metric")])
+        judged.require()
 
 
 def judge_task(
