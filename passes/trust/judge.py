@@ -2,7 +2,8 @@
 
 Integers, booleans and text are to be equal. A float output may move by the plain tolerance, or by
 ten times what the network's own rounding does to it, up to a cap above which a mistake would hide.
-Beyond a hundredth of the way, float64 has the last word, where both graphs can be run in it.
+Beyond a hundredth of the way, float64 has the last word, where both graphs can be run in it. An
+output of which a kernel gives no digits is judged by what that kernel reads.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from ...ir.run.comparison import compare_outputs
 from ...ir.run.distance import OutputComparison
 from ...ir.run.reference import Arrays, Reference
 from .float64 import run_in_float64
-from .rounding import Rounding, differing, rounding_in_float64, rounding_of_tails, roundings
+from .rounding import (
+    Rounding,
+    differing,
+    rounding_in_float64,
+    rounding_of_tails,
+    roundings,
+    unit_of,
+)
+from .tails import error_before_tails
 
 # A network that amplifies its own rounding is granted this many times what rounding alone does.
 _ROUNDING_FACTOR = 10.0
@@ -36,7 +45,9 @@ _BITS_OF_DOUBLES = 52
 class Judge:
     """Knows the untouched graph, what it gave, and, where it had to find out, its rounding.
 
-    `precision`: what a runtime was asked to compute its floats in.
+    `precision`: what a runtime was asked to compute its floats in. `undecided`, `in_its_stead`:
+    outputs of which nothing was shown, and those that were judged by others, with what is to be
+    told of it.
     """
 
     def __init__(
@@ -61,6 +72,7 @@ class Judge:
         self._rounding = Rounding()
         self._roundings = roundings(graph, feeds, outputs, seed)  # as far as they are asked for
         self.undecided: dict[str, str] = {}
+        self.in_its_stead: dict[str, str] = {}
 
     @property
     def tolerance(self) -> float:
@@ -69,17 +81,43 @@ class Judge:
 
     def judge(
         self, before: Sequence[Arrays], after: Sequence[Arrays], graph: gs.Graph, what: str
-    ) -> None:
-        """Raise VerificationError where `graph` gives `after`, and may not.
+    ) -> float:
+        """Return the largest error of an output, of its range, that `graph` gives as `after`.
 
-        `before` is what a graph that was right gave. Differences that may be rounding or a mistake
-        are written into `undecided`, by output.
+        Raises VerificationError where it may not. `before` is what a graph that was right gave.
+        Differences that may be rounding or a mistake are written into `undecided`, by output.
         """
+        largest = 0.0
         for found in compare_outputs(before, after).outputs:
+            error: float | None = None
             if before[0][found.name].dtype.kind in "iubOUS":
                 self._judge_exact(found, before, after, what)
             elif not found.max_rel <= self._plain:
-                self._judge_float(found, before, after, graph, what)
+                error = self._before_tails(found, after, graph)
+                if error is None:
+                    self._judge_float(found, before, after, graph, what)
+            largest = max(largest, found.max_rel if error is None else error)
+        return largest
+
+    def _before_tails(
+        self, found: OutputComparison, after: Sequence[Arrays], graph: gs.Graph
+    ) -> float | None:
+        """Return the error of what the last kernel of an output reads, where that settles it.
+
+        The output is to be no farther than such a kernel is wrong, and what it reads equal.
+        """
+        name = found.name
+        if not found.max_abs <= _ROUNDING_FACTOR * unit_of(after[0][name]):
+            return None
+        graphs, outputs = (self._graph, graph), (self._outputs, after)
+        error = error_before_tails(graphs, outputs, self._feeds, name)
+        if error is None or not error <= self._plain:
+            return None
+        self.in_its_stead[name] = (
+            f"output '{name}' is small beside 1, where ONNX Runtime's kernel has no digits: what "
+            "that reads was compared"
+        )
+        return error
 
     def _judge_exact(
         self,

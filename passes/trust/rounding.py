@@ -39,6 +39,7 @@ from ...ir.run.comparison import compare_outputs
 from ...ir.run.reference import Arrays, Reference
 from .float64 import in_float64, run_in_float64
 from .operands import largest_of, summed_operands, sums
+from .tails import loses_tails
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 
@@ -90,7 +91,9 @@ def roundings(
     graph: gs.Graph, feeds: Sequence[Feed], outputs: Sequence[Arrays], seed: int
 ) -> Iterator[Rounding]:
     """Yield what rounding does to each of `outputs`, as far as it was measured: no less later."""
-    found = Rounding({name: _own(array) for name, array in outputs[0].items() if _is_float(array)})
+    found = Rounding(
+        {name: unit_of(array) for name, array in outputs[0].items() if _is_float(array)}
+    )
     yield found
     for variant in _variants(graph, seed):
         try:
@@ -101,7 +104,7 @@ def roundings(
         _take_in(found, outputs, moved)
         yield found
     for name, operand in summed_operands(graph, feeds, outputs).items():
-        change = _own(outputs[0][name]) * operand
+        change = unit_of(outputs[0][name]) * operand
         size = max(largest_of(arrays[name]) for arrays in outputs)
         if size:
             found.moved[name] = max(found.moved.get(name, 0.0), change / size)
@@ -125,12 +128,12 @@ def rounding_of_tails(
     Empty where there is no such kernel, or what is moved cannot be run.
     """
     written = inline_fused(graph)
-    if not any(_loses_tails(n, written) for s in scopes(written) for n in s.nodes):
+    if not any(loses_tails(n, written) for s in scopes(written) for n in s.nodes):
         return {}
     changes = {
-        tensor.name: _own(after[0][tensor.name])
+        tensor.name: unit_of(after[0][tensor.name])
         for tensor in written.outputs
-        if tensor.inputs and _loses_tails(tensor.inputs[0], written)
+        if tensor.inputs and loses_tails(tensor.inputs[0], written)
     }
     for draw in range(_DRAWS):
         run = _tails_moved(written, np.random.default_rng((seed, draw)))
@@ -142,7 +145,7 @@ def rounding_of_tails(
     return {
         name: change / sizes[name]
         for name, change in changes.items()
-        if sizes[name] and change <= _MOST_TAILS * _own(after[0][name])
+        if sizes[name] and change <= _MOST_TAILS * unit_of(after[0][name])
     }
 
 
@@ -155,11 +158,7 @@ def _change(name: str, own: Sequence[Arrays], moved: Sequence[Arrays]) -> float:
         )
 
 
-def _loses_tails(node: gs.Node, graph: gs.Graph) -> bool:
-    return traits_of(node, graph.opset).loses_tails
-
-
-def _own(array: np.ndarray[Any, Any]) -> float:
+def unit_of(array: np.ndarray[Any, Any]) -> float:
     """Return what storing an output in its type does to it."""
     return 2.0 ** -_SIGNIFICAND.get(array.dtype.name, 23)
 
@@ -263,7 +262,7 @@ def _tails_moved(graph: gs.Graph, generator: np.random.Generator) -> gs.Graph:
         (node, node.outputs[0])
         for scope in scopes(copy)
         for node in scope.nodes
-        if _loses_tails(node, copy)
+        if loses_tails(node, copy)
     ]
     _move(copy, results, "Add", generator, None)
     return copy

@@ -99,7 +99,9 @@ class Verifier:
         if not self.active:
             return self.note
         shown = [f"nothing was shown: output '{n}' {why}" for n, why in self._untelling.items()]
-        return "; ".join([*self._judge.undecided.values(), *shown])
+        judge = self._judge
+        told = (*judge.undecided.values(), *judge.in_its_stead.values())
+        return "; ".join([*told, *shown])
 
     @property
     def tolerance(self) -> float:
@@ -186,9 +188,9 @@ class Verifier:
     def _compare(
         self, before: list[Arrays], after: list[Arrays], graph: gs.Graph, exact_pass: str
     ) -> float:
-        found = compare_outputs(before, after)
         if exact_pass:
-            self._judge.judge(before, after, graph, exact_pass)
+            return self._judge.judge(before, after, graph, exact_pass)
+        found = compare_outputs(before, after)
         return found.max_rel if found.outputs else 0.0
 
     def _run_original(self, graph: gs.Graph, known: Analyses) -> list[Arrays]:
