@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import planish
-from planish.tools.search.builder import PointBuilder
+from planish.tools.search.builder import PointBuilder, stages_of
 from planish.tools.search.costs import ChoiceCosts
 from planish.tools.search.request import Budget, Request
 from planish.tools.search.start import begin
@@ -70,7 +70,7 @@ def rows_of(network: str, threads: int, samples: int, folder: Path) -> list[floa
         if choice is None:
             continue
         plan = choices.plan(choice)
-        point = builder.build(plan.stages(costs.sites, "none", costs.names))
+        point = builder.build(stages_of(plan, costs, "none"))
         if point is None:
             continue
         foretold = choices.problem.costs(choice)["seconds"]

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...ir.files.data_file import bytes_on_disk
+from ...ir.files.load import load
 from ..tasks.journal import TaskJournal
 from ..tasks.task import Task
 from ..trials.build import MODEL, build_task
 from ..trials.clock import Runtime, measure_task
 from ..trials.judge import judge_task
+from .chains import layers_in
+from .costs import SiteCosts
 from .front import Point, Stage
+from .plan import Recovery, SitePlan
 from .request import Request
 from .survey import Given
 
 _MEASURED = 3.0  # seconds, of a point and the model that was given together
 # A few dozen samples are enough for ranges and rounding; the time that they take goes with them.
 CALIBRATION = 64
+
+
+# A pipeline, or what gives it for the model that the stages before made.
+StageText = str | Callable[[Path], str]
 
 
 class PointBuilder:
@@ -36,7 +44,7 @@ class PointBuilder:
         self._request = request
         self.failed: list[tuple[str, str]] = []
 
-    def build(self, stages: Sequence[str]) -> Point | None:
+    def build(self, stages: Sequence[StageText]) -> Point | None:
         """Return the point that the stages make; None where one of them fails."""
         found = self.made(stages)
         if found is None:
@@ -61,7 +69,7 @@ class PointBuilder:
         )
 
     def made(
-        self, stages: Sequence[str]
+        self, stages: Sequence[StageText]
     ) -> tuple[Path, tuple[Stage, ...], list[Sequence[str]]] | None:
         """Return the model that the stages make, what each was given, and what passes remarked.
 
@@ -70,7 +78,8 @@ class PointBuilder:
         model = self._given.model
         made: list[Stage] = []
         remarks: list[Sequence[str]] = []
-        for place, pipeline in enumerate(stages):
+        for place, given in enumerate(stages):
+            pipeline = given if isinstance(given, str) else given(model)
             most = CALIBRATION if place == len(stages) - 1 else None
             made.append(Stage(pipeline, most))
             (built,) = self._journal.run([stage_task(model, made[-1], self._given, self._request)])
@@ -101,6 +110,20 @@ class PointBuilder:
             seed=self._request.seed,
             what="measure",
         )
+
+
+def stages_of(plan: SitePlan, costs: SiteCosts, recovery: Recovery) -> tuple[StageText, ...]:
+    """Return the stages that make a plan: one where no layer takes another shape, else two."""
+    first = plan.shape_text(costs.sites, recovery)
+    if not first:
+        return (plan.numbers_text(costs.sites),)
+
+    def last(model: Path) -> str:
+        return plan.numbers_text(
+            costs.sites, layers_in(load(model), costs.sites.layers, costs.tensors)
+        )
+
+    return first, last
 
 
 def stage_task(model: Path, stage: Stage, given: Given, request: Request) -> Task:

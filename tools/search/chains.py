@@ -6,7 +6,7 @@ the substitute.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -29,22 +29,49 @@ def substitutes_in(
 
     `known`: the names of tensors before the replacement.
     """
-    makers = {tensor.name: node for node in graph.nodes for tensor in node.outputs}
+    makers = _makers(graph)
     found = {}
     for site in layers:
-        nodes: list[gs.Node] = []
-        pending = [makers[site.result]] if site.result in makers else []
-        while pending:
-            node = pending.pop()
-            nodes.append(node)
-            for tensor in node.inputs:
-                maker = makers.get(tensor.name)
-                if maker is not None and tensor.name not in known and maker not in nodes:
-                    pending.append(maker)
-        layered = [node for node in nodes if node.op == site.op]
-        if len(layered) > 1:
-            found[site.name] = nodes[::-1]
+        nodes = _between(site, makers, known)
+        if sum(node.op == site.op for node in nodes) > 1:
+            found[site.name] = nodes
     return found
+
+
+def layers_in(
+    graph: gs.Graph, layers: Sequence[LayerSite], known: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the names of the nodes that stand for each layer: itself, or its substitute's layers.
+
+    None where another layer has taken it in.
+    """
+    makers, nodes = _makers(graph), {node_key(node) for node in graph.nodes}
+    found = {}
+    for site in layers:
+        between = _between(site, makers, known)
+        names = tuple(node_key(node) for node in between if node.op == site.op)
+        found[site.name] = names or ((site.name,) if site.name in nodes else ())
+    return found
+
+
+def _makers(graph: gs.Graph) -> dict[str, gs.Node]:
+    return {tensor.name: node for node in graph.nodes for tensor in node.outputs}
+
+
+def _between(
+    site: LayerSite, makers: Mapping[str, gs.Node], known: Collection[str]
+) -> list[gs.Node]:
+    """Return the nodes between `known` tensors and what the layer gives, in order."""
+    nodes: list[gs.Node] = []
+    pending = [makers[site.result]] if site.result in makers else []
+    while pending:
+        node = pending.pop()
+        nodes.append(node)
+        for tensor in node.inputs:
+            maker = makers.get(tensor.name)
+            if maker is not None and tensor.name not in known and maker not in nodes:
+                pending.append(maker)
+    return nodes[::-1]
 
 
 def parameters_of(nodes: Sequence[gs.Node]) -> int:

@@ -31,7 +31,8 @@ class SiteCosts:
     `left` [amounts, groups]: the part of the channels that is left. `seconds` [treatments, amounts,
     layers]. `parameters` [treatments, layers]: numbers of the weights. `noise` [treatments, layers]
     and `pruned` [amounts, groups]: of one site alone; infinite where that cannot be. `crossing`:
-    seconds of a value between integers and floats. `names`: of the nodes of substitutes.
+    seconds of a value between integers and floats. `tensors`: names of those of the graph, between
+    which the sites lie.
     """
 
     sites: Sites
@@ -42,7 +43,7 @@ class SiteCosts:
     noise: Array
     pruned: Array
     crossing: float
-    names: Mapping[str, Mapping[str, Sequence[str]]]
+    tensors: frozenset[str] = frozenset()
 
 
 class ChoiceCosts:

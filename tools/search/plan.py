@@ -18,8 +18,6 @@ from .sites import Sites
 from .treatments import FLOAT, Substitute, Treatment
 
 Recovery = Literal["none", "blocks", "both"]
-# The names of the nodes that take a layer's place, by what is done with it and its name.
-Substituted = Mapping[str, Mapping[str, Sequence[str]]]
 
 # Which channels go: those that their readers miss least. Its normal equations have as many columns
 # as a layer sums over; where these are very many, a cheaper criterion has to do.
@@ -54,13 +52,10 @@ class SitePlan:
         """Say whether there is anything to recover."""
         return self.is_pruned or self.is_substituted
 
-    def stages(
-        self, sites: Sites, recovery: Recovery = "none", substituted: Substituted | None = None
-    ) -> tuple[str, ...]:
-        """Return the pipeline as text, in one part or in two.
+    def shape_text(self, sites: Sites, recovery: Recovery = "none") -> str:
+        """Return the passes that prune, substitute and recover, which learn from all samples.
 
-        The first learns from all samples, the last looks at some. `substituted`: how substitutes
-        call their nodes.
+        Empty where there are none.
         """
         steps = [*self._prunings(sites)]
         if self.is_pruned:
@@ -74,30 +69,29 @@ class SitePlan:
                 steps.append(substitute.text(windowed, others))
         if self.is_substituted and recovery == "both":
             steps.append(_END_TO_END)
-        last = [self._numbers(sites, substituted or {})]
-        four = [
-            site.name
-            for site, treatment in zip(sites.layers, self.treatments, strict=True)
-            if treatment.precision == "weights4"
-        ]
-        if four:
-            last.append(f"quantize-weights{{bits=4,only={show_value(four)}}}")
-        if not steps:
-            return (",".join(last),)
-        return ",".join([BASE, *steps]), ",".join(last)
+        # What can be taken together is, so that the names which are left are those of the layers.
+        return ",".join([BASE, *steps, BASE]) if steps else ""
 
-    def _numbers(self, sites: Sites, substituted: Substituted) -> str:
-        """Return the last part: integers, but for what stays float."""
-        left: list[str] = []
+    def numbers_text(self, sites: Sites, nodes: Mapping[str, Sequence[str]] | None = None) -> str:
+        """Return the passes that choose the numbers, which look at some samples.
+
+        `nodes`: the names of what stands for each layer behind the passes of `shape_text`; its own,
+        by default.
+        """
+        named: dict[str, list[str]] = {}
         for site, treatment in zip(sites.layers, self.treatments, strict=True):
-            if treatment.precision == "int8":
-                continue
-            what = None if treatment.substitute is None else treatment.substitute.name
-            left += substituted.get(what or "", {}).get(site.name, [site.name])
-        if not any(treatment.precision == "int8" for treatment in self.treatments):
-            return "exact"
-        excluded = f",exclude={show_value(left)}" if left else ""
-        return f"int8{{measure=false,guard=off{excluded}}}"
+            own = [site.name] if nodes is None else nodes[site.name]
+            named.setdefault(treatment.precision, []).extend(own)
+        last = ["exact"]
+        if named.get("int8"):
+            left = [
+                *dict.fromkeys(name for p, names in named.items() if p != "int8" for name in names)
+            ]
+            excluded = f",exclude={show_value(left)}" if left else ""
+            last = [f"int8{{measure=false,guard=off{excluded}}}"]
+        if named.get("weights4"):
+            last.append(f"quantize-weights{{bits=4,only={show_value(named['weights4'])}}}")
+        return ",".join(last)
 
     def _names(self, sites: Sites, substitute: Substitute, *, windowed: bool) -> list[str]:
         return [

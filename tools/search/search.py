@@ -21,7 +21,7 @@ from ...ir.core.atomic import replacing
 from ..tasks.journal import TaskJournal
 from ..trials.clock import Runtime, choose_task
 from ..trials.judge import require_metric
-from .builder import PointBuilder
+from .builder import PointBuilder, stages_of
 from .costs import ChoiceCosts, SiteCosts
 from .foresight import Foresight
 from .front import Point, best_of, front_of, misses
@@ -252,7 +252,7 @@ class BudgetSearch:
             "bytes": told["bytes"],
         }
         before = self._journal.spent
-        stages = plan.stages(self._costs.sites, recovery, self._costs.names)
+        stages = stages_of(plan, self._costs, recovery)
         point = self._builder.build(stages)
         self._longest[recovery] = max(
             self._longest.get(recovery, 0.0), self._journal.spent - before

@@ -77,7 +77,8 @@ class Survey:
         if simple is None:
             return None
         base = simple.files[MODEL]
-        sites = read_sites(load(base))
+        graph = load(base)
+        sites = read_sites(graph)
         masked = [base, *self._masked(base)]
         substituted = self._substituted(base)
         names, parameters = self._substitutes(base, sites, substituted)
@@ -96,8 +97,8 @@ class Survey:
             parameters=parameters,
             noise=noise,
             pruned=pruned[:levels],
-            crossing=self._crossing(base, sites, seconds[:, 0], names),
-            names=names,
+            crossing=self._crossing(base, sites, seconds[:, 0]),
+            tensors=tensors_made(graph),
         )
 
     def _masked(self, base: Path) -> list[Path]:
@@ -174,7 +175,10 @@ class Survey:
         outcomes = zip(builds, self._outcomes(list(builds.values())), strict=True)
         built = {key: outcome for key, outcome in outcomes if outcome.error is None}
         profiles = self._run(
-            [self._profile(outcome.files[MODEL], sites, names) for outcome in built.values()]
+            [
+                self._profile(outcome.files[MODEL], sites, _nodes(TREATMENTS[place], names))
+                for (place, _), outcome in built.items()
+            ]
         )
         found = np.full((len(TREATMENTS), len(masked), len(sites.layers)), np.inf)
         for (place, level), profile in zip(built, profiles, strict=True):
@@ -182,7 +186,7 @@ class Survey:
                 found[place, level] = seconds_of(profile.value)
         return _scaled(found)
 
-    def _crossing(self, base: Path, sites: Sites, seconds: Array, names: Names) -> float:
+    def _crossing(self, base: Path, sites: Sites, seconds: Array) -> float:
         """Return the seconds of a value that crosses between integers and floats."""
         if not np.isfinite(seconds[1]).all():
             return 0.0
@@ -195,7 +199,7 @@ class Survey:
         (built,) = self._run([self._build(base, text, "every second layer int8", _FEW)])
         if built is None:
             return 0.0
-        (profile,) = self._run([self._profile(built.files[MODEL], sites, names)])
+        (profile,) = self._run([self._profile(built.files[MODEL], sites)])
         if profile is None:
             return 0.0
         return crossing_of(sites, plan, float(profile.value["whole"]), seconds)
@@ -262,11 +266,14 @@ class Survey:
             what=what,
         )
 
-    def _profile(self, model: Path, sites: Sites, names: Names) -> Task:
-        layers = []
-        for site in sites.layers:
-            chains = (chain for known in names.values() for chain in known.get(site.name, ()))
-            layers.append([*dict.fromkeys((site.name, site.result, *chains))])
+    def _profile(
+        self, model: Path, sites: Sites, nodes: Mapping[str, Sequence[str]] | None = None
+    ) -> Task:
+        """Return the task that times each layer; `nodes`: of substitutes, by the layer's name."""
+        layers = [
+            [*dict.fromkeys((*(nodes or {}).get(site.name, ()), site.name, site.result))]
+            for site in sites.layers
+        ]
         return profile_task(
             model,
             layers,
@@ -286,6 +293,11 @@ class Survey:
         late = (task.what for task, outcome in zip(tasks, found, strict=True) if outcome.late)
         self.left_out += late
         return found
+
+
+def _nodes(treatment: Treatment, names: Names) -> Mapping[str, Sequence[str]]:
+    """Return how the substitutes of a network in which all layers have `treatment` call nodes."""
+    return {} if treatment.substitute is None else names[treatment.substitute.name]
 
 
 def _left(models: Sequence[Path], sites: Sites) -> Array:
@@ -318,5 +330,7 @@ def _scaled(seconds: Array) -> Array:
         like = seconds[TREATMENTS.index(plain)]
         # Factors move more than they multiply: their time goes by channels rather than by pairs.
         power = 1.0 if treatment.substitute is None else 0.5
-        seconds[place] = seconds[place, :1] * (like / like[:1]) ** power
+        with np.errstate(invalid="ignore"):  # what there was no time for is infinite
+            growth = np.nan_to_num(like / like[:1], nan=np.inf)
+        seconds[place] = seconds[place, :1] * growth**power
     return seconds

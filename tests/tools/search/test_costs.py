@@ -62,7 +62,6 @@ def costs(graph):
         noise=noise,
         pruned=np.array([[0, 0, 0], [0.3, 0.7, 0], [0.3, 0.9, 0]], float)[:, : len(sites.groups)],
         crossing=1e-3,
-        names={},
     )
 
 
