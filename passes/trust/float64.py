@@ -19,11 +19,11 @@ from ...ir.core.build import make_constant, make_node, make_variable
 from ...ir.core.errors import ExecutionError, PlanishError
 from ...ir.core.variables import dense_values, is_standard
 from ...ir.files.save import to_model
-from ...ir.graph.inline import inline_fused
 from ...ir.graph.types import Types
 from ...ir.graph.uses import scopes
 from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.traits import schema_of
+from ...ir.proof.written_out import written_out
 from ...ir.run.reference import Arrays, Reference
 from ..analysis.cost import cost
 from .evaluator_kernels import ConvTranspose
@@ -72,15 +72,16 @@ def _evaluated(graph: gs.Graph, feeds: Sequence[Feed]) -> list[Arrays]:
 
 
 def in_float64(graph: gs.Graph) -> gs.Graph:
-    """Return a copy of `graph` whose floats have 64 bits, fused operators written out.
+    """Return a copy of `graph` whose floats have 64 bits, calls of local functions written out.
 
     Inputs and outputs of operators that take no such floats, such as the scales of Resize, keep
-    their type behind a Cast. Raises PlanishError for local functions and operators of other
-    domains, of which the types are not known.
+    their type behind a Cast. Raises PlanishError for operators of other domains and functions that
+    cannot be written out, of which the types are not known.
     """
-    copy = inline_fused(graph)
-    if copy.functions or any(not is_standard(n) for s in scopes(copy) for n in s.nodes):
-        raise PlanishError("local functions and custom operators have no form in float64")
+    copy = written_out(graph)
+    if any(not is_standard(n) for s in scopes(copy) for n in s.nodes):
+        raise PlanishError("custom operators have no form in float64")
+    copy.functions = []
     _Widening(copy, infer_types(copy)).run()
     return copy
 

@@ -30,11 +30,11 @@ from ...ir.core.errors import ExecutionError
 from ...ir.core.variables import dense_values, subgraphs_of
 from ...ir.graph.clone import clone
 from ...ir.graph.edit import Edit
-from ...ir.graph.inline import inline_fused
 from ...ir.graph.uses import scopes
 from ...ir.ops.linear.operators import linear_operator
 from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.traits import traits_of
+from ...ir.proof.written_out import written_out
 from ...ir.run.comparison import compare_outputs
 from ...ir.run.reference import Arrays, Reference
 from .float64 import in_float64, run_in_float64
@@ -127,7 +127,7 @@ def rounding_of_tails(
     of more, the tails are not rounding beside what they are read with, but what was to be told.
     Empty where there is no such kernel, or what is moved cannot be run.
     """
-    written = inline_fused(graph)
+    written = written_out(graph)
     if not any(loses_tails(n, written) for s in scopes(written) for n in s.nodes):
         return {}
     changes = {
@@ -185,6 +185,7 @@ def rounding_in_float64(
 
 
 def _variants(graph: gs.Graph, seed: int, bits: int | None = None) -> Iterator[gs.Graph]:
+    graph = written_out(graph)  # what is called rounds as well
     for draw in range(_DRAWS):
         generator = np.random.default_rng((seed, draw))
         yield _weights_moved(graph, generator, bits)

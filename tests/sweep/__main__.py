@@ -29,7 +29,9 @@ from .smaller import smaller
 from .subjects import SUBJECTS, fault_of
 from tests.strategies.random_graphs import KINDS, Drawn
 
-FIRES = "fired: "
+FIRES, LIKE = "fired: ", "like: "
+# Of faults that read alike, so many are made smaller.
+_REDUCED = 2
 # Graphs that one process looks at, and the bytes of address space that it may have.
 _BATCH = 200
 _MOST_MEMORY = 16 << 30
@@ -52,10 +54,13 @@ def _numbers(kind: str, first: int, count: int, folder: Path, shared: dict) -> N
         shared.update(now=number, draws=True)
         drawn, found = fault_of(kind, number, lambda: shared.update(draws=False))
         _count(totals, drawn, found)
+        shared["totals"] = dict(totals)  # making it smaller may end the process
         if found.refused:
             print(f"{kind} {number}: refused: {found.refused}", flush=True)
         if drawn is not None and found.fault is not None:
-            _report(kind, number, drawn, found.fault, folder)
+            alike = shared["alike"].get(found.fault.signature, 0)
+            alike += totals[LIKE + found.fault.signature]
+            _report(kind, number, drawn, found.fault, folder, reduces=alike <= _REDUCED)
         totals.update({f"{FIRES}{name}": times for name, times in FIRED.items()})
         FIRED.clear()
         shared["totals"] = dict(totals)
@@ -76,12 +81,18 @@ def _count(totals: collections.Counter, drawn: Drawn | None, found: Report) -> N
     totals["undecided"] += found.undecided > 0
     totals["refused"] += bool(found.refused)
     totals.update(f"settled: {who}" for who in set(found.settled))
+    totals.update({f"edits: {claim}": count for claim, count in found.claims.items()})
     if found.fault is not None:
         totals[f"fault: {found.fault.kind}"] += 1
+        totals[LIKE + found.fault.signature] += 1
 
 
-def _report(kind: str, number: int, drawn: Drawn, fault: Fault, folder: Path) -> None:
+def _report(
+    kind: str, number: int, drawn: Drawn, fault: Fault, folder: Path, *, reduces: bool
+) -> None:
     print(f"{kind} {number}: {fault.kind}: {fault.text}", flush=True)
+    if not reduces:
+        return
     subject = SUBJECTS[kind]
 
     def verdict(found: Drawn) -> Fault | None:
@@ -97,10 +108,18 @@ class Batch:
     A graph that ends it as it was drawn says nothing, and is dropped.
     """
 
-    def __init__(self, kind: str, first: int, count: int, folder: Path, manager: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        first: int,
+        count: int,
+        folder: Path,
+        manager: Any,
+        alike: dict[str, int] | None = None,
+    ) -> None:
         self.kind, self.after = kind, first + count
         self._folder, self._ended = folder, collections.Counter()
-        self._shared = manager.dict(now=first, draws=True, totals={})
+        self._shared = manager.dict(now=first, draws=True, totals={}, alike=alike or {})
         self._start(first)
 
     def _start(self, first: int) -> None:
@@ -147,10 +166,11 @@ def main() -> int:
     wrong = 0
     for kind in kinds:
         totals = state.totals.get(kind, collections.Counter())
-        told = {name: n for name, n in totals.items() if not name.startswith(FIRES)}
+        told = {name: n for name, n in totals.items() if not name.startswith((FIRES, LIKE))}
         print(f"{kind}: {told}", flush=True)
         wrong += sum(n for name, n in totals.items() if name.startswith("fault"))
     print(f"{seconds:.0f} s")
+    _print_alike(kinds, state)
     _print_coverage(kinds, state)
     return 1 if wrong else 0
 
@@ -166,7 +186,7 @@ def _all(kinds: list[str], given: argparse.Namespace, state: SweepState) -> None
                 first = state.next.get(kind, given.seed)
                 left = _BATCH if deadline else min(_BATCH, given.seed + given.count - first)
                 if left > 0:
-                    running.append(Batch(kind, first, left, given.out, manager))
+                    running.append(Batch(kind, first, left, given.out, manager, _alike(state)))
             connection.wait([batch.sentinel for batch in running])
             for batch in list(running):
                 if connection.wait([batch.sentinel], 0):
@@ -177,6 +197,21 @@ def _all(kinds: list[str], given: argparse.Namespace, state: SweepState) -> None
                     state.add(batch.kind, batch.after, totals)
                     if deadline is None or time.monotonic() < deadline:
                         waiting.append(batch.kind)
+
+
+def _alike(state: SweepState) -> dict[str, int]:
+    """Return how many faults of all kinds of graphs have read alike so far."""
+    found = collections.Counter()
+    for totals in state.totals.values():
+        found.update({n.removeprefix(LIKE): c for n, c in totals.items() if n.startswith(LIKE)})
+    return dict(found)
+
+
+def _print_alike(kinds: list[str], state: SweepState) -> None:
+    for kind in kinds:
+        for name, times in state.totals.get(kind, {}).items():
+            if name.startswith(LIKE):
+                print(f"{times:8} {kind}: {name.removeprefix(LIKE)}")
 
 
 def _print_coverage(kinds: list[str], state: SweepState) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -12,6 +15,7 @@ import onnxruntime as ort
 
 import planish
 
+from .certified import claims_of, nothing_run, problem_of
 from .judge import Judge
 from .oracles import settles
 from tests.strategies.random_graphs import Drawn
@@ -19,6 +23,8 @@ from tests.strategies.random_graphs.builder import info
 from tests.strategies.random_graphs.evaluate import run_session, session_of
 
 Array = np.ndarray
+# "certify": without running anything, which "prove" does as well.
+Verify = Literal["off", "end", "certify", "prove"]
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,19 @@ class Fault:
     text: str
     feed: int = 0
 
+    @property
+    def signature(self) -> str:
+        """What faults of one cause mostly share: the text without names and numbers."""
+        return f"{self.kind}: {nameless(self.text)}"
+
 
 @dataclass(frozen=True)
 class Report:
     """The fault, if any, the edits, and the outputs of which rounding leaves nothing to tell.
 
     `refused`: the sentence with which a backend refused the graph. `settled`: who finds no fault,
-    each time that ONNX Runtime's answers would be one.
+    each time that ONNX Runtime's answers would be one. `claims`: how many edits have each claim of
+    a certificate.
     """
 
     fault: Fault | None
@@ -43,27 +55,35 @@ class Report:
     undecided: int = 0
     refused: str = ""
     settled: tuple[str, ...] = ()
+    claims: Mapping[str, int] = field(default_factory=dict)
 
 
-def check(drawn: Drawn, *, pipeline: str = "exact", verify: str = "off") -> Report:
-    """Run `pipeline` and say what does not hold.
+def check(drawn: Drawn, *, pipeline: str = "exact", verify: Verify = "off") -> Report:
+    """Run `pipeline` and say what does not hold; "proved" is wrong although it was proved.
 
     Values that are right where 0.0 and -0.0 are told apart are no fault, as the default confuses
     them; they count as undecided.
     """
     found = _check(drawn, pipeline, verify, signed_zeros=False)
-    if found.fault is None or found.fault.kind not in ("floats", "integers"):
+    if found.fault is None or found.fault.kind not in ("floats", "integers", "proved"):
         return found
     if _check(drawn, pipeline, verify, signed_zeros=True).fault is not None:
         return found
     return replace(found, fault=None, undecided=found.undecided + 1)
 
 
-def _check(drawn: Drawn, pipeline: str, verify: str, *, signed_zeros: bool) -> Report:
+def _check(drawn: Drawn, pipeline: str, verify: Verify, *, signed_zeros: bool) -> Report:
     steps = planish.Pipeline.parse(pipeline)
+    certified = verify == "certify"
     try:
         graph = planish.load(drawn.model)
-        result = steps.run(graph, verify=verify, strict=True, signed_zeros=signed_zeros)
+        with nothing_run() if certified else contextlib.nullcontext():
+            result = steps.run(
+                graph,
+                verify="prove" if certified else verify,
+                strict=True,
+                signed_zeros=signed_zeros,
+            )
         own, portable = (planish.to_model(result.graph, portable=p) for p in (False, True))
     except Exception as error:
         return Report(Fault("raises", told(error)))
@@ -74,7 +94,30 @@ def _check(drawn: Drawn, pipeline: str, verify: str, *, signed_zeros: bool) -> R
         or _values(drawn, models, judge)
         or _again(steps, result, models, signed_zeros)
     )
-    return Report(fault, result.edits, len(judge.undecided), settled=tuple(judge.settled))
+    certificate = result.certificate
+    if certificate is not None:
+        fault = _of_certificate(drawn.model, own, certificate, fault)
+    return Report(
+        fault,
+        result.edits,
+        len(judge.undecided),
+        settled=tuple(judge.settled),
+        claims={} if certificate is None else claims_of(certificate),
+    )
+
+
+def _of_certificate(
+    before: onnx.ModelProto,
+    after: onnx.ModelProto,
+    certificate: planish.Certificate,
+    fault: Fault | None,
+) -> Fault | None:
+    if fault is None:
+        problem = problem_of(before, after, certificate)
+        return Fault("certificate", problem) if problem else None
+    if fault.kind in ("floats", "integers") and not certificate.open_outputs:
+        return replace(fault, kind="proved", text=f"proved, and {fault.text}")
+    return fault
 
 
 def _structure(before: onnx.ModelProto, models: list[onnx.ModelProto]) -> Fault | None:
@@ -82,10 +125,10 @@ def _structure(before: onnx.ModelProto, models: list[onnx.ModelProto]) -> Fault 
     for model in models:
         if _checked(before) is None and (problem := _checked(model)) is not None:
             return Fault("malformed", problem)
-        for field in ("input", "output"):
-            wanted, found = (_ends(m, field, told) for m in (before, model))
+        for ends in ("input", "output"):
+            wanted, found = (_ends(m, ends, told) for m in (before, model))
             if wanted != found:
-                return Fault("interface", f"{field}s changed")
+                return Fault("interface", f"{ends}s changed")
     return None
 
 
@@ -161,6 +204,11 @@ def _again(
             names = [record.name for record in again.records if record.edits]
             return Fault("again", f"a second run edits in {', '.join(names)}")
     return None
+
+
+def nameless(text: str) -> str:
+    """Return `text` without the names of tensors and nodes, and without numbers."""
+    return re.sub(r"'[^']*'|\b[ntxy]\d+(_\d+)*\b|-?\b\d[\w.+]*(-\d+)?", "_", text)[:160]
 
 
 def told(error: Exception) -> str:

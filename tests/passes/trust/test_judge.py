@@ -201,21 +201,29 @@ def test_the_yardstick_asks_no_optimizer(monkeypatch):
     assert not any(kwargs.get("optimized") for kwargs in asked)
 
 
+NEAR = {
+    "outside": "{ t = Tanh(x) y = Add(t, one) }",
+    "in a branch": """{ y = If(c) <then_branch = a () => (float[] p)
+        { t = Tanh(x) p = Add(t, one) }, else_branch = b () => (float[] q) { q = Neg(x) }> }""",
+    "in a function": """{ y = f.Near(x, one) }
+        <domain: "f", opset_import: ["" : 17]> Near (a, b) => (c) { t = Tanh(a) c = Add(t, b) }""",
+}
+
+
 @pytest.mark.parametrize("size", ["4", "K"])
-@pytest.mark.parametrize("inside", [True, False], ids=["in a branch", "outside"])
-def test_rounding_in_branches_and_along_open_sizes_is_measured(inside, size):
+@pytest.mark.parametrize("where", NEAR)
+def test_rounding_in_bodies_and_along_open_sizes_is_measured(where, size):
     """1 + tanh(x) of x near -7 cancels: a unit of the tangent is a tenth of the sum."""
-    body = "t = Tanh(x) y = Add(t, one)"
-    if inside:
-        body = """y = If(c) <then_branch = a () => (float[] p) { t = Tanh(x) p = Add(t, one) },
-            else_branch = b () => (float[] q) { q = Neg(x) }>"""
     graph = graph_of(
-        f"g (float[N, {size}] x) => (float[] y) {{ {body} }}",
-        {"one": np.float32(1)} | ({"c": np.array(True)} if inside else {}),
+        f"""<ir_version: 9, opset_import: ["" : 17, "f" : 1]>
+        g (float[N, {size}] x) => (float[] y) {NEAR[where]}""",
+        {"one": np.float32(1)} | ({"c": np.array(True)} if "branch" in where else {}),
     )
     feeds = [{"x": np.linspace(-8, -7, 8, dtype=np.float32).reshape(2, 4)}]
     outputs = [run_ort(planish.to_model(graph), feeds[0])]
     assert rounding_of(graph, feeds, outputs, 0).moved["y"] > 1e-3
+    (wide,) = run_in_float64(graph, feeds)
+    assert wide["y"] == pytest.approx(1 + np.tanh(feeds[0]["x"].astype(np.float64)), rel=1e-9)
 
 
 FORMULA = "n = Neg(x) e = Exp(n) a = Add(e, one) s = Reciprocal(a)"
