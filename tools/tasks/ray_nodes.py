@@ -9,6 +9,7 @@ One task at a time takes it, and none that may run beside others runs meanwhile.
 
 from __future__ import annotations
 
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from .worker import perform
 
 RESOURCE = "planish-latency"
 LOCAL = "local"
+_PATIENCE = 10.0  # seconds for an address to answer
 
 
 class RayNodes:
@@ -35,8 +37,9 @@ class RayNodes:
         here: dict[str, Any] = {"include_dashboard": False, "resources": {RESOURCE: 1}}
         where = here if address == LOCAL else {"address": address}
         try:
+            _require_listener(address)
             ray.init(ignore_reinit_error=True, log_to_driver=False, **where)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise RefusedError(
                 f"--ray is '{address}', and no cluster of Ray answers there: {error}; start one "
                 "with `ray start --head`, or give 'local'"
@@ -91,6 +94,13 @@ class RayNodes:
             seconds=found["seconds"],
             files=named_files(folder),
         )
+
+
+def _require_listener(address: str) -> None:
+    """Raise OSError where nothing listens at `address`: Ray tries again for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), _PATIENCE).close()
 
 
 def _perform(
