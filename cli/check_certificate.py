@@ -10,7 +10,7 @@ import typer
 from ..ir.core.errors import CertificateError
 from ..ir.proof.certificate import Certificate
 from ..ir.proof.check import check_certificate as check
-from .exit_codes import DIFFERENCE
+from .exit_codes import DIFFERENCE, VERIFICATION_FAILED
 from .files import load
 from .options import JsonOption, ModelFile
 from .show.certificates import certificate_table, open_lines
@@ -27,7 +27,10 @@ def check_certificate(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Prove again, from two models alone, what a certificate says of them."""
+    """Prove again, from two models alone, what a certificate says of them.
+
+    Exit with 1 where it does not hold, and with 3 where it leaves something unproved.
+    """
     found = Certificate.load(certificate)
     graphs = load(before), load(after)
     doing(f"check '{certificate}'")
@@ -40,6 +43,7 @@ def check_certificate(
         print_json(
             {
                 "holds": not refused,
+                "complete": not refused and found.is_complete,
                 "refused": refused,
                 "shown": "" if refused else found.shown(),
                 "open_outputs": [each.name for each in found.open_outputs],
@@ -56,3 +60,5 @@ def check_certificate(
         print_plain(f"by the run's own word of its edits: {found.verdict()}")
     if refused:
         raise typer.Exit(DIFFERENCE)
+    if not found.is_complete:
+        raise typer.Exit(VERIFICATION_FAILED)

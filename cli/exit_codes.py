@@ -4,7 +4,8 @@
 DIFFERENCE = 1
 # The command line, a file or the machine does not allow what was asked.
 REFUSED = 2
-# A network was compared with what it is to compute, and differs or could not be told.
+# A network was compared with what it is to compute, and differs or could not be told; a certificate
+# holds, and leaves something unproved.
 VERIFICATION_FAILED = 3
 # A mistake of planish, or native code that ended the process.
 FAILED = 4

@@ -27,9 +27,10 @@ def demand_proved(result: Result) -> None:
     if certificate is None or certificate.is_complete:
         return
     first = next((f"output '{e.name}': {e.reason}" for e in certificate.open_outputs), "")
+    sizes = "give the sizes with --input-shape" if certificate.tried else "look at the rest"
     raise VerificationError(
-        f"{certificate.verdict()}; {first}; nothing was written. Leave --strict out for a "
-        "certificate of the rest"
+        "; ".join(filter(None, (certificate.verdict(), first)))
+        + f"; nothing was written. Leave --strict out for a certificate, and {sizes}"
     )
 
 

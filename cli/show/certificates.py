@@ -33,6 +33,7 @@ def certificate_json(certificate: Certificate) -> dict[str, Any]:
     """Return what is proved as JSON has it."""
     return {
         "proved": certificate.proved,
+        "tried": certificate.tried,
         "edits": len(certificate.edits),
         "verdict": certificate.verdict(),
         "open_outputs": [each.name for each in certificate.open_outputs],

@@ -25,32 +25,41 @@ class Applications:
     """The applications so far, by function.
 
     `tolerance`: how far each argument may be apart, as a part of its size (`values.apart`).
-    `furthest`: how far arguments that were taken for equal are apart.
+    `furthest`: how far arguments that were taken for equal are apart; `furthest_at_jumps`: the same
+    of functions that jump where their arguments move.
     """
 
     def __init__(self, random: np.random.Generator, tolerance: float) -> None:
         self._random = random
         self._tolerance = tolerance
+        self._stand_ins = random.standard_normal(3)
         self._tables: dict[Hashable, _Applied] = {}
-
-    @property
-    def furthest(self) -> float:
-        """How far arguments that were taken for equal are apart, as a part of their size."""
-        return max((table.furthest for table in self._tables.values()), default=0.0)
+        self.furthest = 0.0
+        self.furthest_at_jumps = 0.0
 
     def _require_few(self, arguments: Array) -> None:
         if arguments.size > MOST_ARGUMENTS:
             raise UnsupportedError("more elements than are compared")
 
-    def rows(self, function: Hashable, arguments: Array, width: int = 1) -> Array:
+    def _coded(self, rows: Array) -> Array:
+        """Return `rows` with random numbers, the same at all points, for what is not finite."""
+        if np.isfinite(rows).all():
+            return rows
+        nan, above, below = self._stand_ins
+        found = np.where(np.isnan(rows), nan, rows)
+        return np.where(found == np.inf, above, np.where(found == -np.inf, below, found))
+
+    def rows(
+        self, function: Hashable, arguments: Array, width: int = 1, *, jumps: bool = False
+    ) -> Array:
         """Return the results [n, width, points] of a function of each row of `arguments`.
 
         A row holds one argument after another, each at all points. What is not finite is equal to
-        nothing but itself.
+        nothing but itself. `jumps`: whether it does where its arguments move.
         """
         self._require_few(arguments)
         size = arguments.shape[1]
-        arguments = _coded(np.asarray(arguments, np.float64))
+        arguments = self._coded(np.asarray(arguments, np.float64))
         if self._tolerance:
             require_told_apart(arguments.reshape(len(arguments), -1, POINTS))
         key = (function, size, arguments.shape[1], width)
@@ -58,7 +67,10 @@ class Applications:
             self._tables[key] = _Applied(
                 self._random, arguments.shape[1], width * POINTS, self._tolerance
             )
-        found = self._tables[key].results(np.ascontiguousarray(arguments, dtype=np.float64))
+        found, far = self._tables[key].results(np.ascontiguousarray(arguments, dtype=np.float64))
+        self.furthest = max(self.furthest, far)
+        if jumps:
+            self.furthest_at_jumps = max(self.furthest_at_jumps, far)
         return found.reshape(-1, width, POINTS)
 
 
@@ -76,16 +88,20 @@ class _Applied:
         self._results = np.empty((0, width))
         self._along = np.empty(0)
         self._order = np.empty(0, np.int64)  # in which `_along` ascends
-        self.furthest = 0.0
+        self._furthest = 0.0
 
-    def results(self, rows: Array) -> Array:
-        """Return what the function gives for each of `rows`."""
+    def results(self, rows: Array) -> tuple[Array, float]:
+        """Return what the function gives for each of `rows`.
+
+        With it, how far these are from others that they were taken for equal to.
+        """
+        self._furthest = 0.0
         along = rows @ self._direction
         at = self._known(rows, along)
         missing = np.flatnonzero(at < 0)
         if missing.size:
             at[missing] = self._add(rows[missing], along[missing])
-        return self._results[at]
+        return self._results[at], self._furthest
 
     def _equal(self, a: Array, b: Array) -> Array:
         """Say which rows are the same arguments."""
@@ -97,7 +113,7 @@ class _Applied:
         found = apart(x, y).max(axis=1, initial=0.0)
         close = found <= self._tolerance
         same[other[close]] = True
-        self.furthest = max(self.furthest, float(found[close].max(initial=0.0)))
+        self._furthest = max(self._furthest, float(found[close].max(initial=0.0)))
         return np.asarray(same)
 
     def _known(self, rows: Array, along: Array) -> Array:
@@ -129,12 +145,3 @@ class _Applied:
         self._results = np.concatenate([self._results, fresh])
         self._order = np.argsort(self._along, kind="stable")
         return found
-
-
-def _coded(rows: Array) -> Array:
-    """Return `rows` with flags, at all points, in the place of what is not finite."""
-    finite = np.isfinite(rows)
-    if finite.all():
-        return rows
-    flags = np.where(np.isnan(rows), 1.0, np.where(rows > 0, 2.0, 3.0)) * ~finite
-    return np.concatenate([np.where(finite, rows, 0.0), flags], axis=1)

@@ -14,10 +14,12 @@ import onnx_graphsurgeon as gs
 
 from ..core.errors import CertificateError
 from ..files.given import Model, as_graph
-from .certificate import SAMPLED, Certificate, OpenOutput, WindowClaim, weakest
+from .before_jumps import JumpsAhead
+from .certificate import Certificate
+from .claims import SAMPLED, OpenOutput, WindowClaim, weakest
 from .digests import Digests
 from .prove import CLAIMS, NotProvedError, prove_at
-from .sides import Equalities, Side, paired_sizes, seed_of
+from .sides import Equalities, PairedSizes, Side, seed_of
 from .windows import ProofWindow, cone
 
 
@@ -43,7 +45,8 @@ def check_certificate(before: Model, after: Model, certificate: Certificate) -> 
                 f"{side.digest}, not {digest}); give what `planish optimize` read and wrote"
             )
     require_same_interface(early, late)
-    sizes, equal = paired_sizes(early, late), Equalities(early, late)
+    sizes, equal = PairedSizes(early, late), Equalities(early, late)
+    jumps = JumpsAhead(late)
     _require_once(certificate.windows)
     fresh = secrets.randbits(128)  # so that no model can be made for the points
     windows = []
@@ -51,7 +54,7 @@ def check_certificate(before: Model, after: Model, certificate: Certificate) -> 
         window = _window(early, late, equal, claim)
         try:
             seed = (*seed_of(early, late, place), fresh)
-            proof = prove_at(window, sizes, _opsets(early, late), seed)
+            proof = jumps.named(window, prove_at(window, sizes, _opsets(early, late), seed))
         except NotProvedError as reason:
             raise _refused(claim, str(reason)) from reason
         if CLAIMS.index(proof.claim) > CLAIMS.index(claim.claim):
@@ -66,9 +69,12 @@ def check_certificate(before: Model, after: Model, certificate: Certificate) -> 
         edit if edit.windows or not opened else replace(edit, claim=SAMPLED)
         for edit in certificate.edits
     )
-    chosen = tuple(dict(each.chosen) for each, _ in sizes if each.chosen)
     return replace(
-        certificate, windows=tuple(windows), edits=edits, open_outputs=opened, sizes=chosen
+        certificate,
+        windows=tuple(windows),
+        edits=edits,
+        open_outputs=opened,
+        sizes=tuple(sizes.tried),
     )
 
 

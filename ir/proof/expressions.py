@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 
 from ..core.constant_nodes import dense_value_of_constant_node
 from ..core.variables import is_standard, subgraphs_of
-from ..graph.declared import declared
+from ..graph.declared import declared, function_version
 from ..ops.traits import traits_of
 from .digests import Digests
 
@@ -150,10 +150,12 @@ def _declared(node: gs.Node, opset: int) -> tuple[int, Mapping[str, str]]:
 
 @functools.lru_cache(maxsize=512)
 def _schema(op: str, opset: int) -> tuple[int, Mapping[str, str]]:
-    """Return the version of an operator at `opset`, and the defaults of its attributes."""
-    version, defaults = declared(op, opset)
+    """Return since when an operator is as at `opset`, and the defaults of its attributes."""
+    _, defaults = declared(op, opset)
     digests = Digests()
-    return version, {name: digests.attribute(value) for name, value in defaults.items()}
+    return function_version(op, opset), {
+        name: digests.attribute(value) for name, value in defaults.items()
+    }
 
 
 def _digest(value: Any) -> str:

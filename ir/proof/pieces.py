@@ -24,6 +24,7 @@ Polynomial = tuple[float, ...]  # coefficients, of the constant first
 
 MOST_BREAKS = 16
 MOST_COEFFICIENTS = 5
+_JOINED = 2.0**-40
 
 
 class NotInPiecesError(Exception):
@@ -77,6 +78,11 @@ class Pieces:
         """Say whether the value at a break that ends the domain is that of the piece inside."""
         inside = self.polynomials[place + 1 if x == low else place]
         return self.points[place] == _value(inside, x)
+
+    def is_joined(self, x: float, step: Polynomial, point: float) -> bool:
+        """Say whether the function bends at a break, and does not jump."""
+        size = max(1.0, *(abs(c) * max(1.0, abs(x)) ** at for at, c in enumerate(step)))
+        return max(abs(_value(step, x)), abs(point)) <= _JOINED * size
 
     def jumps(self) -> list[tuple[float, Polynomial, float]]:
         """Return each break with the polynomial of its step and the value of its point."""

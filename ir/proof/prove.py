@@ -19,8 +19,7 @@ polynomials over convex bodies, 2001).
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,20 +28,21 @@ import onnx_graphsurgeon as gs
 
 from ..core import dtypes
 from ..core.variables import dense_values
-from ..graph.types import Dim
 from ..ops.traits import traits_of
-from .applications import Applications
-from .locality import Types, smaller_shapes
-from .operators import Call, Setting, results, unit
-from .operators.call import ResultType
-from .sides import Sizes
-from .values import PointValues, UnsupportedError, constant, difference, drawn
-from .windows import ProofWindow, reads_shape
+from .axes.covering import covering
+from .axes.locality import WindowAxes
+from .axes.open_sizes import Look
+from .evaluation import BeforeFailsError, BothSides, UnknownSizesError
+from .operators import unit
+from .sides import PairedSizes
+from .values import UnsupportedError
+from .window_types import window_types
+from .windows import ProofWindow
 
-Claim = Literal["exact", "identity", "rounding"]
-CLAIMS: tuple[Claim, ...] = ("exact", "identity", "rounding")  # what says most comes first
+Claim = Literal["exact", "identity", "rounding", "jump"]
+CLAIMS: tuple[Claim, ...] = ("exact", "identity", "rounding", "jump")  # what says most comes first
 
-SizesShown = Literal["given", "all", "chosen"]
+SizesShown = Literal["given", "all", "tried"]
 
 # An identity that float64 shows: what its own rounding leaves.
 _IDENTITY = 2.0**-36
@@ -57,18 +57,19 @@ _LARGE, _ROUNDINGS_OF_LAYERS = 2.0**13, 2.0**10
 _MOST_ROUNDINGS = 16.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Proof:
     """What was shown of a window.
 
     `claim`: "exact", equal to the last bit for all inputs; "identity", the same function in exact
-    arithmetic, of finite inputs; "rounding", the same up to what folded constants were rounded.
+    arithmetic, of finite inputs; "rounding", the same up to what folded constants were rounded;
+    "jump", the same, but rounding moves what a function jumps on, so that a result may be another.
     `difference`: how far the two are apart at random points, as a part of their size; `units`: the
     same in rounding units of the constants' type. `evaluated`: how far they are apart where each
     result is rounded to its own type, in rounding units of the least precise of these; 0 where that
     was not looked at: of what is exact, and of layers, whose sums are long, without large
     constants. `sizes`: whether that holds of the sizes that are "given", of "all" sizes that are
-    open from a few positions on, or of those that were "chosen".
+    open, or was "tried" at some; `looks`: at how many.
     """
 
     claim: Claim
@@ -76,6 +77,7 @@ class Proof:
     units: float
     evaluated: float = 0.0
     sizes: SizesShown = "given"
+    looks: int = 1
 
 
 class NotProvedError(Exception):
@@ -84,48 +86,73 @@ class NotProvedError(Exception):
 
 def prove_at(
     window: ProofWindow,
-    sizes: Sequence[tuple[Sizes, Sizes]],
+    sizes: PairedSizes,
     opsets: tuple[int, int],
     seed: Sequence[int],
     *,
     leeway: float = 1.0,
 ) -> Proof:
-    """Show that both sides of `window` are equal at each choice of open sizes.
+    """Show that both sides of `window` are equal, of all sizes that are open where that can be.
 
-    `sizes`: the types before and after at each. `leeway`: times which roundings may be as large as
-    a checker lets them be: under 1 for what has to hold at other points as well. Raises
-    NotProvedError where that fails.
+    `leeway`: times which roundings may be as large as a checker lets them be: under 1 for what has
+    to hold at other points as well. Raises NotProvedError where that fails.
     """
-    proofs: list[Proof] = []
-    seen: list[Mapping[str, tuple[int, ...]]] = []
-    reads_sizes = any(map(reads_shape, (*window.before, *window.after)))
-    for at, (a, b) in enumerate(sizes):
-        shapes = smaller_shapes(window, (a.types, b.types), opsets)
-        if reads_sizes or shapes not in seen:  # else it is the same once more
-            seen.append(shapes)
-            points = _Points(
-                window=window,
-                types=(a.types, b.types),
-                opsets=opsets,
-                seed=(*seed, at),
-                shapes=shapes,
-                leeway=leeway,
-            )
-            proofs.append(_shown(points))
-    found = max(proofs, key=lambda proof: (CLAIMS.index(proof.claim), proof.difference))
-    if len(sizes) == 1:
-        return found
-    return replace(found, sizes="all" if len(proofs) == 1 else "chosen")
-
-
-def _shown(points: _Points) -> Proof:
+    base = sizes.base
+    if not sizes.opened:
+        axes = WindowAxes(window, base, base, opsets)
+        return _weakest(_proofs(window, opsets, seed, leeway, [Look(axes.smaller(), None, base)]))
+    base, opened = window_types(window, base, sizes.named, opsets, seed)
+    found = covering(window, base, opened, opsets)
+    if found is not None:
+        with contextlib.suppress(UnknownSizesError):
+            proofs = _proofs(window, opsets, seed, leeway, found.needed)
+            proofs += _proofs(window, opsets, (*seed, 1), leeway, found.beside, needed=False)
+            return replace(_weakest(proofs), sizes="all" if found.is_whole else "tried")
+    looks = []
+    for types in sizes.choices():
+        axes = WindowAxes(window, types, sizes.named, opsets)
+        looks.append(Look(axes.smaller(), None, types))
     try:
-        return _prove(points)
-    except UnsupportedError as reason:
+        proofs = _proofs(window, opsets, seed, leeway, looks[:1])
+        proofs += _proofs(window, opsets, (*seed, 1), leeway, looks[1:], needed=False)
+    except UnknownSizesError as reason:
         raise NotProvedError(f"not evaluated: {reason}") from reason
+    return replace(_weakest(proofs), sizes="tried")
 
 
-def _prove(points: _Points) -> Proof:
+def _weakest(proofs: Sequence[Proof]) -> Proof:
+    found = max(proofs, key=lambda proof: (CLAIMS.index(proof.claim), proof.difference))
+    return replace(found, looks=len(proofs))
+
+
+def _proofs(
+    window: ProofWindow,
+    opsets: tuple[int, int],
+    seed: Sequence[int],
+    leeway: float,
+    looks: Iterable[Look],
+    *,
+    needed: bool = True,
+) -> list[Proof]:
+    """Return what is shown at each of `looks`; without those that the window before cannot have,
+    unless they are needed.
+    """
+    found = []
+    for at, look in enumerate(looks):
+        each = BothSides(window=window, look=look, opsets=opsets, seed=(*seed, at))
+        try:
+            found.append(_prove(each, leeway))
+        except UnknownSizesError as reason:
+            if look.sizes is not None:
+                raise
+            raise NotProvedError(f"not evaluated: {reason}") from reason
+        except UnsupportedError as reason:
+            if needed or not isinstance(reason, BeforeFailsError):
+                raise NotProvedError(f"not evaluated: {reason}") from reason
+    return found
+
+
+def _prove(points: BothSides, leeway: float) -> Proof:
     window, opsets = points.window, points.opsets
     # Of several types the most precise counts: a coarse constant that is added allows nothing.
     folded = [unit([dtype]) for dtype in _folded(window)]
@@ -133,150 +160,53 @@ def _prove(points: _Points) -> Proof:
     most = _MOST_UNITS if rounding < _HALF else _MOST_UNITS_OF_HALF
     if not _has_layers(window, opsets):
         with contextlib.suppress(UnsupportedError):
-            found, algebra = points.distance(free=True, tolerance=0.0)
-            if found == 0 and not algebra:
-                return Proof("exact", 0.0, 0.0)
-    tolerance = max(points.leeway * most * rounding, _FEWEST)
-    found, _ = points.distance(free=False, tolerance=tolerance)
-    if found > max(tolerance, _IDENTITY):
-        raise NotProvedError(f"the sides differ by {found:.1e} of their size at random points")
+            exact = points.distance(free=True, tolerance=0.0)
+            if exact.whole == 0 and not exact.algebra and not exact.types_differ:
+                return Proof(claim="exact", difference=0.0, units=0.0)
+    tolerance = max(leeway * most * rounding, _FEWEST)
+    found = points.distance(free=False, tolerance=tolerance)
+    if found.types_differ:
+        raise NotProvedError("the sides give other element types")
+    if found.whole > max(tolerance, _IDENTITY):
+        raise NotProvedError(
+            f"the sides differ by {found.whole:.1e} of their size at random points"
+        )
     looked_at = not _has_layers(window, opsets) or _has_large(window)
-    evaluated = points.rounded() if looked_at else 0.0
-    if found <= _IDENTITY:
-        return Proof("identity", found, 0.0, evaluated)
+    evaluated = _rounded(points, leeway) if looked_at else 0.0
+    if found.whole <= _IDENTITY:
+        return Proof(claim="identity", difference=found.whole, units=0.0, evaluated=evaluated)
     if not rounding:
-        raise NotProvedError(f"arguments of functions differ by {found:.1e} of their size")
+        raise NotProvedError(f"arguments of functions differ by {found.whole:.1e} of their size")
     if _has_large(window):
         raise NotProvedError("beside constants as large as these, rounding hides other terms")
-    return Proof("rounding", found, found / rounding, evaluated)
+    claim: Claim = "jump" if found.at_jumps > _IDENTITY else "rounding"
+    units = found.whole / rounding
+    return Proof(claim=claim, difference=found.whole, units=units, evaluated=evaluated)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Points:
-    """A window, and what its sides are evaluated on."""
+def _rounded(points: BothSides, leeway: float) -> float:
+    """Return how far the sides are apart where results are rounded, in rounding units.
 
-    window: ProofWindow
-    types: tuple[Types, Types]
-    opsets: tuple[int, int]
-    seed: Sequence[int]
-    shapes: Mapping[str, tuple[int, ...]]  # of inputs, by their names before
-    leeway: float
-
-    def rounded(self) -> float:
-        """Return how far the sides are apart where results are rounded, in rounding units.
-
-        Raises NotProvedError where that is more than a few roundings: numbers that cancel were
-        rounded, as in (x + c) - c, or leave the range of their type.
-        """
-        nodes = (*self.window.before, *self.window.after)
-        both = (self.types[0], self.types[1])
-        found = (types.get(t.name) for types in both for n in nodes for t in n.outputs)
-        held = [np.dtype(each.dtype) for each in found if each is not None]
-        one = unit(held) or unit(_constant_types(nodes))
-        if not one:
-            return 0.0
-        allowed = self.leeway * _MOST_ROUNDINGS * max(len(nodes), 4) * one
-        if _has_layers(self.window, self.opsets):
-            allowed *= _ROUNDINGS_OF_LAYERS
-        apart, _ = self.distance(free=False, tolerance=allowed, rounded=True)
-        if apart > allowed:
-            raise NotProvedError(
-                f"rounding moves the sides {apart:.1e} of their size apart, although they are the "
-                "same in exact arithmetic"
-            )
-        return apart / one
-
-    def distance(
-        self, *, free: bool, tolerance: float, rounded: bool = False
-    ) -> tuple[float, bool]:
-        """Return how far the sides are apart, and whether laws of arithmetic were used.
-
-        `rounded`: each result is rounded to its type.
-        """
-        random = np.random.default_rng(self.seed)
-        setting = Setting(Applications(random, tolerance), free=free, rounded=rounded)
-        before: dict[int, PointValues] = {}
-        after: dict[int, PointValues] = {}
-        for a, b in self.window.inputs:
-            before[id(a)] = after[id(b)] = self._border(random, a.name, b.name)
-        self._evaluate(self.window.before, before, 0, setting)
-        self._evaluate(self.window.after, after, 1, setting)
-        x, y = (
-            side[id(tensor)]
-            for side, tensor in zip((before, after), self.window.output, strict=True)
+    Raises NotProvedError where that is more than a few roundings: numbers that cancel were rounded,
+    as in (x + c) - c, or leave the range of their type.
+    """
+    window = points.window
+    nodes = (*window.before, *window.after)
+    found = (types.get(t.name) for types in points.look.types for n in nodes for t in n.outputs)
+    held = [np.dtype(each.dtype) for each in found if each is not None]
+    one = unit(held) or unit(_constant_types(nodes))
+    if not one:
+        return 0.0
+    allowed = leeway * _MOST_ROUNDINGS * max(len(nodes), 4) * one
+    if _has_layers(window, points.opsets):
+        allowed *= _ROUNDINGS_OF_LAYERS
+    apart = points.distance(free=False, tolerance=allowed, rounded=True).whole
+    if apart > allowed:
+        raise NotProvedError(
+            f"rounding moves the sides {apart:.1e} of their size apart, although they are the "
+            "same in exact arithmetic"
         )
-        if x.dtype != y.dtype:
-            raise NotProvedError(f"the types are {x.dtype} and {y.dtype}")
-        found = difference(x.array, y.array)
-        return max(found, setting.applications.furthest), setting.algebra
-
-    def _border(self, random: np.random.Generator, name: str, after: str) -> PointValues:
-        found = self.types[0].get(name) or self.types[1].get(after)
-        if found is None or name not in self.shapes:
-            raise UnsupportedError(
-                f"'{name}' has sizes that do not follow from those of the inputs"
-            )
-        return drawn(random, self.shapes[name], found.dtype)
-
-    def _evaluate(
-        self, nodes: Sequence[gs.Node], known: dict[int, PointValues], side: int, setting: Setting
-    ) -> None:
-        for node in nodes:
-            inputs: list[PointValues | None] = []
-            for tensor in node.inputs:
-                if tensor.name and id(tensor) not in known:
-                    found = self._shape(tensor, side) if reads_shape(node) else _constant(tensor)
-                    known[id(tensor)] = found
-                inputs.append(known[id(tensor)] if tensor.name else None)
-
-            def body(
-                graph: gs.Graph, given: Sequence[PointValues], known: dict[int, PointValues] = known
-            ) -> list[PointValues]:
-                inner = {**known, **dict(zip(map(id, graph.inputs), given, strict=True))}
-                self._evaluate(graph.nodes, inner, side, setting)
-                return [inner[id(t)] if id(t) in inner else _constant(t) for t in graph.outputs]
-
-            types = functools.partial(self._result_types, node, side)
-            call = Call(node, inputs, self.opsets[side], setting, result_types=types, bodies=body)
-            made = results(call)
-            # In free mode, constants are what numbers are computed from.
-            made = [
-                v.rounded() if setting.rounded or (setting.free and v.is_fixed) else v for v in made
-            ]
-            known.update((id(t), v) for t, v in zip(node.outputs, made, strict=False) if t.name)
-
-    def _result_types(self, node: gs.Node, side: int) -> list[ResultType]:
-        """Return the shapes and types of the results of `node`, all of whose sizes are its own."""
-        found: list[ResultType] = []
-        for tensor in node.outputs:
-            each = self.types[side].get(tensor.name)
-            sizes = () if each is None or each.shape is None else each.shape
-            if tensor.name and (each is None or each.shape is None or None in map(_whole, sizes)):
-                raise UnsupportedError(f"{node.op}, whose result has no known sizes")
-            dtype = np.dtype(np.float32) if each is None else np.dtype(each.dtype)
-            found.append((tuple(size for size in sizes if isinstance(size, int)), dtype))
-        return found
-
-    def _shape(self, tensor: gs.Tensor, side: int) -> PointValues:
-        """Return a tensor of which nothing but the shape is known."""
-        values = dense_values(tensor)
-        found = self.types[side].get(tensor.name)
-        shape = values.shape if values is not None else None if found is None else found.shape
-        if shape is None or not all(isinstance(size, int) for size in shape):
-            raise UnsupportedError(f"the shape of '{tensor.name}' does not follow from the inputs'")
-        sizes = [size for size in shape if isinstance(size, int)]
-        return PointValues(np.broadcast_to(np.float64(0), (1, *sizes)), np.dtype(np.float64))
-
-
-def _whole(size: Dim) -> int | None:
-    return size if isinstance(size, int) else None
-
-
-def _constant(tensor: gs.Tensor) -> PointValues:
-    values = dense_values(tensor)
-    if values is None:
-        raise UnsupportedError(f"'{tensor.name}' has no values")
-    return constant(values)
+    return apart / one
 
 
 def _constant_types(nodes: Sequence[gs.Node]) -> list[np.dtype[np.generic]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 
 import onnx_graphsurgeon as gs
 
@@ -14,17 +13,11 @@ from .digests import Digests
 from .expressions import Expressions
 from .written_out import written_out
 
-# Sizes of a batch, and of other axes, that a graph leaves open.
-_BATCHES = (2, 3)
-_OTHERS = (64, 71)
+# Sizes of a batch, and of other axes, that a graph leaves open: of each name another, in turn.
+_BATCHES = ((2, 3, 5, 7), (3, 5, 7, 2), (1, 1, 1, 1))
+_OTHERS = ((64, 96, 128, 160), (71, 105, 83, 118), (65, 97, 129, 161))
 
-
-@dataclass(frozen=True)
-class Sizes:
-    """One choice of the sizes that a graph leaves open, and the types that follow, by name."""
-
-    chosen: Mapping[str, int]
-    types: Mapping[str, TensorType]
+Types = Mapping[str, TensorType]
 
 
 class Side:
@@ -56,42 +49,90 @@ class Side:
         """Return the node that gives `tensor`, None for inputs and constants."""
         return self.expressions.producer.get(id(tensor))
 
-    def sizes(self) -> list[Sizes]:
-        """Return the types at each choice of open sizes; one where no size is open."""
+    @property
+    def is_open(self) -> bool:
+        """Whether the graph leaves sizes of inputs open."""
         shapes = (t.shape for t in self.graph.inputs if not isinstance(t, gs.Constant))
-        opened = any(not isinstance(size, int) for shape in shapes for size in shape or ())
-        return [self._at(choice, opened) for choice in range(2 if opened else 1)]
+        return any(not isinstance(size, int) for shape in shapes for size in shape or ())
 
-    def _at(self, choice: int, opened: bool) -> Sizes:
-        chosen: dict[str, int] = {}
+    def types(self, chosen: Mapping[tuple[str, int], int] | None) -> tuple[Types, bool]:
+        """Return the types by name, and whether they fit together.
+
+        `chosen`: open sizes, by input and axis; None leaves them open.
+        """
         ports = (*self.graph.inputs, *self.graph.outputs)
         kept = [(t, t.shape) for t in ports if not isinstance(t, gs.Constant)]
-        if opened:
-            for tensor in self.graph.inputs:
-                if tensor.shape is None or isinstance(tensor, gs.Constant):
-                    continue
+        for tensor in self.graph.inputs if chosen is not None else ():
+            if tensor.shape is not None and not isinstance(tensor, gs.Constant):
                 tensor.shape = [
-                    size if isinstance(size, int) else _size(size, axis, choice, chosen)
+                    size if isinstance(size, int) else (chosen or {})[tensor.name, axis]
                     for axis, size in enumerate(tensor.shape)
                 ]
-            for tensor in self.graph.outputs:
-                if id(tensor) not in self.inputs and not isinstance(tensor, gs.Constant):
-                    tensor.shape = None
+        for tensor in self.graph.outputs if chosen is not None else ():
+            if id(tensor) not in self.inputs and not isinstance(tensor, gs.Constant):
+                tensor.shape = None
         types = infer_types(self.graph)
         found = {name: types.of(tensor) for name, tensor in self.tensors.items()}
         for tensor, shape in kept:
             tensor.shape = shape
-        return Sizes(chosen, {name: each for name, each in found.items() if each is not None})
+        known = {name: each for name, each in found.items() if each is not None}
+        return known, types.problem is None
 
 
-def _size(name: str | None, axis: int, choice: int, chosen: dict[str, int]) -> int:
-    usual = (_OTHERS if axis else _BATCHES)[choice]
-    return usual if name is None else chosen.setdefault(name, usual)
+class PairedSizes:
+    """The types of both graphs at sizes that they leave open.
+
+    - `opened`: whether there are such sizes; else the types are those of the sizes given.
+    - `base`: at one choice of sizes, before and after; `named`: with names for the open ones.
+    - `tried`: the choices so far, by input and axis.
+    """
+
+    def __init__(self, before: Side, after: Side) -> None:
+        self._sides = before, after
+        self.opened = before.is_open
+        self.tried: list[dict[str, int]] = []
+        self._choices: list[tuple[Types, Types]] = []
+        self._left = list(_choices(before.graph.inputs))
+        self.named = before.types(None)[0], after.types(None)[0]
+        self.base = self.named
+        if self.opened:
+            self.base = next(self.choices(), self.named)
+
+    def choices(self) -> Iterator[tuple[Types, Types]]:
+        """Yield the types at each choice of sizes that the graph before can have."""
+        yield from self._choices
+        while self._left:
+            chosen = self._left.pop(0)
+            before, fits = self._sides[0].types(chosen)
+            if fits:
+                self.tried.append({f"{name}[{axis}]": n for (name, axis), n in chosen.items()})
+                self._choices.append((before, self._sides[1].types(chosen)[0]))
+                yield self._choices[-1]
 
 
-def paired_sizes(before: Side, after: Side) -> list[tuple[Sizes, Sizes]]:
-    """Return the types of both sides at each choice of the sizes that are open."""
-    return list(zip(before.sizes(), after.sizes(), strict=True))
+def _choices(inputs: Iterable[gs.Tensor]) -> Iterator[dict[tuple[str, int], int]]:
+    """Yield sizes for the open axes of inputs, of each name one; then the same for all names."""
+    opened = [
+        (tensor.name, axis, size if isinstance(size, str) else f"{tensor.name}[{axis}]")
+        for tensor in inputs
+        if not isinstance(tensor, gs.Constant)
+        for axis, size in enumerate(tensor.shape or ())
+        if not isinstance(size, int)
+    ]
+    firsts = {name: axis for _, axis, name in reversed(opened)}
+    seen: list[dict[str, int]] = []
+    for alike in (False, True):
+        for batches, others in zip(_BATCHES, _OTHERS, strict=True):
+            counts = {False: 0, True: 0}
+            sizes: dict[str, int] = {}
+            for name, axis in firsts.items():
+                row = batches if axis == 0 else others
+                sizes[name] = row[0 if alike else counts[axis == 0] % len(row)]
+                counts[axis == 0] += 1
+            if sizes in seen:
+                continue
+            seen.append(sizes)
+            yield {(tensor, axis): sizes[name] for tensor, axis, name in opened}
 
 
 class Equalities:

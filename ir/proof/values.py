@@ -2,7 +2,8 @@
 
 A tensor has one array for all points, `[points, *shape]`; one of a single point is the same at all.
 Floats of every width are held in float64, so that what float32 would round is far above what this
-arithmetic rounds; integers are held in their own type, in which numpy wraps around as ONNX does.
+arithmetic rounds. Integers that an input decides are elements of prime fields (`residues`); those
+that none decides are held in their own type.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 
 from ..core import dtypes
 from .pieces import IDENTITY, Pieces
+from .residues import Primes
 
 Array = np.ndarray[Any, Any]
 
+_SPECIALS, _SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0]), 1 / 16
 # 8 Gaussian points tell a row of coefficients from another: see `difference`.
 POINTS = 8
 
@@ -114,15 +117,30 @@ def constant(values: Array) -> PointValues:
     return PointValues(held[None], values.dtype)
 
 
-def drawn(random: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> PointValues:
-    """Return random values: normally distributed numbers, or integers of the whole range."""
+def drawn(
+    random: np.random.Generator,
+    shape: tuple[int, ...],
+    dtype: Any,
+    primes: Primes,
+    *,
+    with_specials: bool = False,
+) -> PointValues:
+    """Return random values: normally distributed numbers, or integers as elements of fields.
+
+    `with_specials`: some of the numbers are NaN, infinities and zeros of either sign.
+    """
     of = dtypes.numpy_dtype(dtype)
     sizes = (POINTS, *shape)
     if dtypes.is_float(of):
-        return PointValues(random.standard_normal(sizes), of)
+        numbers = random.standard_normal(sizes)
+        if with_specials:
+            chosen = random.random(sizes) < _SPECIAL
+            numbers[chosen] = random.choice(_SPECIALS, int(chosen.sum()))
+        return PointValues(numbers, of)
     if of.kind in "iu":
-        low, high = dtypes.integer_limits(of)
-        return PointValues(random.integers(low, high, sizes, of, endpoint=True), of)
+        return PointValues(
+            random.integers(0, primes.each.reshape(-1, *(1,) * len(shape)), sizes), of
+        )
     if of.kind == "b":  # what is true at which point tells booleans apart
         return PointValues(random.standard_normal(sizes), of)
     raise UnsupportedError(f"values of {dtypes.type_name(of)}")

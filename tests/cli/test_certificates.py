@@ -33,10 +33,26 @@ def test_json_says_what_is_proved(call, model, out):
     assert checked.pop("shown").startswith("1 window shown: 1 up to the rounding")
     assert checked == {
         "holds": True,
+        "complete": True,
         "refused": "",
         "open_outputs": [],
         "verdict": found["verdict"],
     }
+
+
+def test_what_is_left_unproved_has_a_code(call, tmp_path):
+    """And is refused by --strict, with what to do."""
+    model, out = tmp_path / "model.onnx", tmp_path / "out.onnx"
+    text = """<ir_version: 10, opset_import: ["": 20]> g (float[N,M] x) => (float[N] y)
+        <int64[1] a = {1}, float o = {1}> { m = Mul(x, o) y = ReduceSum<keepdims=0>(m, a) }"""
+    onnx.save(onnx.parser.parse_model(text), model)
+    assert "proved 0 of 1 edit; 1 not proved, at the sizes tried alone" in _proved(call, model, out)
+    code, shown, _ = call("check-certificate", model, out, f"{out}.certificate.json")
+    assert code == 3
+    assert "the certificate holds" in shown
+    code, _, err = call("optimize", model, "-o", out, "--prove", "--strict")
+    assert code == 3
+    assert "--input-shape" in err
 
 
 def test_another_model_is_refused(call, model, out):

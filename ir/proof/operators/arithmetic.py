@@ -24,11 +24,8 @@ def _ring(function: Callable[[Any, Any], Any]) -> Rule:
     def rule(call: Call) -> PointValues:
         values = call.values()
         fixed = all(value.is_fixed for value in values)
-        if not (fixed or values[0].is_real):
-            neutral = _beside_neutral(call, values)
-            if neutral is not None:
-                return neutral
-        # Integers wrap around: polynomials of them may be equal that have other coefficients.
+        if not fixed and values[0].dtype.kind in "iu":
+            return _of_integers(call, function, values)
         if not fixed and (call.setting.free or not values[0].is_real):
             symmetric = traits_of(call.node, call.opset).commutative and len(values) == 2
             return unknown_elementwise(call, values, values[0].dtype, symmetric=symmetric)
@@ -40,16 +37,14 @@ def _ring(function: Callable[[Any, Any], Any]) -> Rule:
     return rule
 
 
-def _beside_neutral(call: Call, values: Sequence[PointValues]) -> PointValues | None:
-    """Return the operand to which zero is added, or that is multiplied by one; None for others."""
-    traits = traits_of(call.node, call.opset)
-    neutral = traits.neutral
-    if len(values) != 2:
-        return None
-    x, other = reversed(values) if values[0].is_fixed and traits.commutative else values
-    if neutral is None or not other.is_fixed or (other.array != neutral).any():
-        return None
-    return x if np.broadcast_shapes(x.shape, other.shape) == x.shape else None
+def _of_integers(
+    call: Call, function: Callable[[Any, Any], Any], values: Sequence[PointValues]
+) -> PointValues:
+    """Add or multiply in the fields of `primes`, where what is equal wraps around alike."""
+    primes = call.setting.primes
+    arrays = broadcast([v.with_array(primes.residues(v.array)) for v in values])
+    found = reduce(lambda a, b: np.asarray(function(a, b) % primes.beside(a)), arrays)
+    return values[0].with_array(found)
 
 
 def _reciprocal(call: Call, y: Array) -> Array:
@@ -94,6 +89,8 @@ def _mean(call: Call) -> PointValues:
 
 
 def _neg(call: Call) -> PointValues:
+    if call.x.dtype.kind in "iu" and not call.x.is_fixed:
+        return _of_integers(call, lambda _, x: -x, [call.x, call.x])
     if (call.setting.free or not call.x.is_real) and not call.x.is_fixed:
         return unknown_elementwise(call, [call.x], call.x.dtype)
     call.uses_algebra()

@@ -11,9 +11,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...core import dtypes
-from ...ops.opsets import version_of
+from ...graph.declared import function_version
+from ...ops.jumps import jumps
 from ...ops.traits import attribute
 from ..applications import Applications
+from ..residues import Primes
 from ..values import POINTS, Array, PointValues, UnsupportedError, spread
 
 ResultType = tuple[tuple[int, ...], np.dtype[Any]]
@@ -24,14 +26,18 @@ class Setting:
     """What evaluation of both sides of a window shares.
 
     - `applications`: of the functions of which nothing is known.
-    - `free`: whether arithmetic is among them. What is equal then is equal to the last bit, of
-      infinities and NaN too.
+    - `primes`: of the fields in which integers are.
+    - `free`: whether arithmetic of floats is among them. What is equal then is equal to the last
+      bit, of infinities and NaN too.
     - `rounded`: whether each result is rounded to its type.
     - `algebra`: whether laws of arithmetic may have been used: set by the rules.
     """
 
-    def __init__(self, applications: Applications, *, free: bool, rounded: bool = False) -> None:
+    def __init__(
+        self, applications: Applications, primes: Primes, *, free: bool, rounded: bool = False
+    ) -> None:
         self.applications = applications
+        self.primes = primes
         self.free = free
         self.rounded = rounded
         self.algebra = False
@@ -135,7 +141,9 @@ def unknown_elementwise(
         rows = sorted_rows(rows)
     function = ((name,) if name else named(call), types_of(values))
     found = call.setting.applications.rows(
-        function, rows.reshape(len(rows), math.prod(rows.shape[1:]))
+        function,
+        rows.reshape(len(rows), math.prod(rows.shape[1:])),
+        jumps=jumps(call.node, call.opset),
     )
     return PointValues(found[:, 0].T.reshape(POINTS, *shape), dtypes.numpy_dtype(dtype))
 
@@ -147,9 +155,13 @@ def types_of(values: Sequence[PointValues]) -> tuple[str, ...]:
 
 def in_floats(array: Array) -> list[Array]:
     """Return integers as numbers that float64 holds: in two parts where it does not."""
-    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8 or not _is_large(array):
         return [array]
     return [array >> 32, array & 0xFFFFFFFF]
+
+
+def _is_large(array: Array) -> bool:
+    return bool(array.size) and max(abs(int(array.min())), abs(int(array.max()))) >= 1 << 53
 
 
 def rows_of(array: Array) -> Array:
@@ -169,4 +181,4 @@ def sorted_rows(rows: Array) -> Array:
 def named(call: Call) -> tuple[Any, ...]:
     """Return what two nodes have in common that compute the same function."""
     attributes = tuple(sorted((k, repr(v)) for k, v in call.node.attrs.items()))
-    return (call.node.domain or "", call.op, version_of(call.op, call.opset), attributes)
+    return (call.node.domain or "", call.op, function_version(call.op, call.opset), attributes)

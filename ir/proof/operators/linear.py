@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ops.jumps import jumps
 from ...ops.traits import traits_of
 from ...ops.windows.attributes import WindowAttributes, window_attributes
 from ..values import POINTS, Array, PointValues, UnsupportedError, spread
@@ -25,7 +26,9 @@ def whole(call: Call, shapes: Sequence[tuple[int, ...]]) -> list[PointValues]:
     sizes = [math.prod(shape) for shape in shapes]
     places = tuple(None if v is None else (*v.shape, *types_of([v])) for v in call.inputs)
     function = (named(call), places)
-    found = call.setting.applications.rows(function, rows, sum(sizes))[0]
+    found = call.setting.applications.rows(
+        function, rows, sum(sizes), jumps=jumps(call.node, call.opset)
+    )[0]
     parts = np.split(found, list(itertools.accumulate(sizes))[:-1])
     return [
         call.x.with_array(part.T.reshape(POINTS, *shape))

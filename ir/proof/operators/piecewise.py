@@ -161,7 +161,7 @@ def values_of(call: Call, form: Pieces, base: Array) -> Array:
     rows = rows_of(spread(base))
     made = rows_of(spread(total)).copy()
     for x, step, point in form.jumps():
-        above, at = steps(call, rows - x)
+        above, at = steps(call, rows - x, jumps=not form.is_joined(x, step, point))
         made += _polynomial(step, rows) * above + point * at
     fixed = (rows == rows[:, :1]).all(axis=1)
     if fixed.any():
@@ -169,16 +169,17 @@ def values_of(call: Call, form: Pieces, base: Array) -> Array:
     return made.T.reshape(POINTS, *base.shape[1:])
 
 
-def steps(call: Call, rows: Array) -> tuple[Array, Array]:
+def steps(call: Call, rows: Array, *, jumps: bool = True) -> tuple[Array, Array]:
     """Return stand-ins for [y > 0] and [y = 0] of each row of `rows`.
 
-    Both are the same for t y, t > 0, and [y > 0] + [y = 0] + [-y > 0] = 1.
+    `jumps`: whether that is where a function jumps, and not where it bends. Both are the same for
+    t y, t > 0, and [y > 0] + [y = 0] + [-y > 0] = 1.
     """
     size = np.sqrt(np.mean(np.square(rows), axis=1, keepdims=True))
     along = rows @ np.cos(np.arange(1.0, rows.shape[1] + 1))
     sign = np.where(along < 0, -1.0, 1.0)[:, None]
     unit = rows * sign / np.where(size, size, 1.0)
-    found = call.setting.applications.rows("step", unit, 2)
+    found = call.setting.applications.rows("step", unit, 2, jumps=jumps)
     above, at = found[:, 0], found[:, 1]
     return np.where(sign > 0, above, 1 - above - at), at
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...ops.axes.reductions import keeps_dims
+from ...ops.jumps import jumps
 from ...ops.traits import traits_of
 from ...ops.windows.attributes import WindowAttributes, window_attributes
 from ..values import POINTS, Array, PointValues, UnsupportedError, spread
@@ -38,6 +39,8 @@ def _reduced_shape(call: Call, axes: tuple[int, ...]) -> tuple[int, ...]:
 def _sum_of(function: Callable[[Array], Array], *, mean: bool) -> Rule:
     def rule(call: Call) -> PointValues:
         x, axes = call.x, _axes(call)
+        if x.dtype.kind in "iu" and not x.is_fixed and not mean:
+            return _of_integers(call, function, axes)
         if not axes:
             return x.with_array(function(x.array))
         if (call.setting.free or not x.is_real) and not x.is_fixed:
@@ -56,6 +59,17 @@ def _sum_of(function: Callable[[Array], Array], *, mean: bool) -> Rule:
     return rule
 
 
+def _of_integers(
+    call: Call, function: Callable[[Array], Array], axes: tuple[int, ...]
+) -> PointValues:
+    """Add in the fields of `primes`, where what is equal wraps around alike."""
+    primes = call.setting.primes
+    whole = primes.residues(call.x.array)
+    found = (function(whole) % primes.beside(whole)).sum(axis=tuple(axis + 1 for axis in axes))
+    found = found % primes.beside(found)
+    return call.x.with_array(found.reshape(found.shape[0], *_reduced_shape(call, axes)))
+
+
 def _by_rows(
     call: Call, axes: tuple[int, ...], shape: tuple[int, ...], *, symmetric: bool = False
 ) -> PointValues:
@@ -72,7 +86,9 @@ def _by_rows(
     rows = np.concatenate(parts, axis=1)
     function = (call.op, *named(call)[:3], width, types_of([x]))
     found = call.setting.applications.rows(
-        function, rows.reshape(len(rows), math.prod(rows.shape[1:]))
+        function,
+        rows.reshape(len(rows), math.prod(rows.shape[1:])),
+        jumps=jumps(call.node, call.opset),
     )
     return x.with_array(found[:, 0].T.reshape(POINTS, *shape))
 

@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.disjoint_sets import DisjointSets
 from ....ir.core.variables import FUSED_DOMAIN
-from ....ir.proof.certificate import SAMPLED, EditClaim, WindowClaim, weakest
+from ....ir.proof.claims import SAMPLED, EditClaim, WindowClaim, weakest
 from ....ir.proof.sides import Side
 from ....ir.proof.windows import cone
 

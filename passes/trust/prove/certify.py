@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
-from ....ir.proof.certificate import Certificate, OpenOutput, WindowClaim
+from ....ir.proof.certificate import Certificate
+from ....ir.proof.claims import OpenOutput, WindowClaim
 from ....ir.proof.digests import Digests
 from ....ir.proof.sides import Side
 from ....ir.proof.windows import cone
@@ -59,7 +60,7 @@ def certify(
         windows=windows,
         edits=claims,
         open_outputs=tuple(OpenOutput(name=each.name, reason=each.reason) for each in left),
-        sizes=tuple(dict(sizes.chosen) for sizes, _ in search.sizes if sizes.chosen),
+        sizes=tuple(search.sizes.tried),
     )
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from ....ir.proof.before_jumps import JumpsAhead
 from ....ir.proof.prove import NotProvedError, Proof, prove_at
-from ....ir.proof.sides import Equalities, Side, paired_sizes, seed_of
+from ....ir.proof.sides import Equalities, PairedSizes, Side, seed_of
 from ....ir.proof.windows import ProofWindow, cone
 
 # How often a window is made larger.
@@ -45,7 +46,8 @@ class WindowSearch:
     def __init__(self, before: Side, after: Side, stands_for: Mapping[str, str]) -> None:
         self.before, self.after = before, after
         self._stands_for = stands_for
-        self.sizes = paired_sizes(before, after)
+        self.sizes = PairedSizes(before, after)
+        self._jumps = JumpsAhead(after)
         self._before: dict[str, str] = {}  # tensors before, by what they compute
         for name, tensor in before.tensors.items():
             self._before.setdefault(before.expressions.key(tensor), name)
@@ -99,7 +101,7 @@ class WindowSearch:
                     return False
                 left_out |= fresh
                 continue
-            self.shown.append(ShownWindow(window, proof))
+            self.shown.append(ShownWindow(window, self._jumps.named(window, proof)))
             self.equal[after.name] = before.name
             self._equalities.enter(before, after)
             return True
@@ -151,7 +153,7 @@ class WindowSearch:
 
     def _is_computed_size(self, name: str) -> bool:
         """Say whether a tensor is a list of integers: sizes, whose values have to be known."""
-        found = self.sizes[0][0].types.get(self.equal[name])
+        found = self.sizes.base[0].get(self.equal[name])
         return (
             self._is_inner(name)
             and found is not None

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import planish
+from planish.ir.proof.axes.locality import WindowAxes
 from planish.ir.proof.digests import Digests
-from planish.ir.proof.locality import smaller_shapes
-from planish.ir.proof.sides import Side, paired_sizes
+from planish.ir.proof.sides import PairedSizes, Side
 from planish.ir.proof.windows import ProofWindow, cone
 from planish.passes.trust.prove.certify import Origin, certify
 
@@ -53,12 +53,12 @@ def test_a_border_that_differs_at_one_end_is_seen(sizes, where):
 def _small(text):
     graph = graph_of(text, _read(text))
     side = Side(graph, Digests())
-    (types,) = ((a.types, b.types) for a, b in paired_sizes(side, side)[:1])
+    types = PairedSizes(side, side).base
     output = side.graph.outputs[0]
     nodes = cone(side, output, ()).nodes
     pairs = [(t, t) for t in side.graph.inputs]
     window = ProofWindow(nodes, nodes, pairs, (output, output))
-    return smaller_shapes(window, types, (20, 20))
+    return WindowAxes(window, types, types, (20, 20)).smaller()
 
 
 def test_sizes_keep_their_remainder_and_what_is_summed():
@@ -85,8 +85,7 @@ def test_the_record_says_for_which_sizes():
     strided = _proved(
         f"{head} {{ b = Neg(x) c = Neg(b) {two.format('c')} }}", f"{head} {{ {two.format('x')} }}"
     )
-    assert [window.sizes for window in strided.windows] == ["chosen"]
-    assert len(strided.sizes) == 2
+    assert [window.sizes for window in strided.windows] == ["all"]
     given = _proved(
         f"{IMAGES.format(8, 9)} {{ b = Neg(x) c = Neg(b) {one.format('c')} }}",
         f"{IMAGES.format(8, 9)} {{ {one.format('x')} }}",

@@ -11,13 +11,15 @@ from planish.ir.core import dtypes
 from planish.ir.proof.applications import Applications
 from planish.ir.proof.operators import RULES, Call, Setting, results
 from planish.ir.proof.operators.sequences import SequenceValues
-from planish.ir.proof.values import UnsupportedError, constant
+from planish.ir.proof.residues import Primes
+from planish.ir.proof.values import POINTS, UnsupportedError, constant
 
 from tests.operator_cases import operator_cases
 
 
 def _setting():
-    return Setting(Applications(np.random.default_rng(0), 1e-9), free=False)
+    random = np.random.default_rng(0)
+    return Setting(Applications(random, 1e-9), Primes(random, POINTS), free=False)
 
 
 def test_results_are_those_of_the_cases_of_onnx():

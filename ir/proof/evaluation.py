@@ -1,0 +1,179 @@
+"""Both sides of a window, evaluated on the same values of the tensors at its border."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..core.variables import dense_values
+from ..graph.types import Dim, TensorType
+from .applications import Applications
+from .axes.open_sizes import Look
+from .operators import Call, Setting, results
+from .operators.call import ResultType
+from .residues import Primes
+from .values import POINTS, PointValues, UnsupportedError, constant, difference, drawn
+from .windows import ProofWindow, reads_shape
+
+
+class BeforeFailsError(UnsupportedError):
+    """The side before cannot be evaluated: the window may not have these sizes."""
+
+
+class UnknownSizesError(UnsupportedError):
+    """Sizes do not follow from those of the inputs of the window."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far the sides are apart at random points.
+
+    `whole`: as a part of their size, arguments of functions included; `at_jumps`: the same of those
+    of functions that jump. `algebra`: whether laws of arithmetic were used that hold of finite
+    numbers alone. `types_differ`: whether the results have other element types.
+    """
+
+    whole: float
+    at_jumps: float
+    algebra: bool
+    types_differ: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BothSides:
+    """A window, and what its sides are evaluated on."""
+
+    window: ProofWindow
+    look: Look
+    opsets: tuple[int, int]
+    seed: Sequence[int]
+
+    def distance(self, *, free: bool, tolerance: float, rounded: bool = False) -> Distance:
+        """Return how far the sides are apart.
+
+        `free`: of floats, no laws of arithmetic are used. `tolerance`: up to which arguments are
+        taken for equal. `rounded`: each result is rounded to its type. Raises UnsupportedError
+        where a side cannot be evaluated.
+        """
+        random = np.random.default_rng(self.seed)
+        primes = Primes(np.random.default_rng((*self.seed, 1)), POINTS)
+        applications = Applications(random, tolerance)
+        setting = Setting(applications, primes, free=free, rounded=rounded)
+        before: dict[int, PointValues] = {}
+        after: dict[int, PointValues] = {}
+        for a, b in self.window.inputs:
+            before[id(a)] = after[id(b)] = self._border(random, setting, a, b)
+        x = self._before(before, setting)
+        self._evaluate(self.window.after, after, 1, setting)
+        y = after[id(self.window.output[1])]
+        return Distance(
+            max(difference(x.array, y.array), applications.furthest),
+            applications.furthest_at_jumps,
+            setting.algebra,
+            x.dtype != y.dtype,
+        )
+
+    def types(self) -> tuple[dict[str, TensorType], dict[str, TensorType]]:
+        """Return the types of the tensors of each side, by name, from one value of each input."""
+        random = np.random.default_rng(self.seed)
+        primes = Primes(np.random.default_rng((*self.seed, 1)), POINTS)
+        setting = Setting(Applications(random, 0.0), primes, free=False)
+        found = []
+        for side, nodes in enumerate((self.window.before, self.window.after)):
+            known: dict[int, PointValues] = {}
+            for pair in self.window.inputs:
+                value = self._border(random, setting, *pair)
+                known[id(pair[side])] = value
+            self._evaluate(nodes, known, side, setting)
+            tensors = (t for node in nodes for t in (*node.inputs, *node.outputs) if t.name)
+            found.append({t.name: _type_of(known[id(t)]) for t in tensors if id(t) in known})
+        return found[0], found[1]
+
+    def _before(self, known: dict[int, PointValues], setting: Setting) -> PointValues:
+        try:
+            self._evaluate(self.window.before, known, 0, setting)
+        except UnknownSizesError:
+            raise
+        except UnsupportedError as reason:
+            raise BeforeFailsError(str(reason)) from reason
+        return known[id(self.window.output[0])]
+
+    def _border(
+        self, random: np.random.Generator, setting: Setting, before: gs.Tensor, after: gs.Tensor
+    ) -> PointValues:
+        types = self.look.types
+        found = types[0].get(before.name) or types[1].get(after.name)
+        if found is None or before.name not in self.look.shapes:
+            raise UnknownSizesError(
+                f"'{before.name}' has sizes that do not follow from those of the inputs"
+            )
+        shape = self.look.shapes[before.name]
+        return drawn(random, shape, found.dtype, setting.primes, with_specials=setting.free)
+
+    def _evaluate(
+        self, nodes: Sequence[gs.Node], known: dict[int, PointValues], side: int, setting: Setting
+    ) -> None:
+        for node in nodes:
+            inputs: list[PointValues | None] = []
+            for tensor in node.inputs:
+                if tensor.name and id(tensor) not in known:
+                    found = self._shape(tensor, side) if reads_shape(node) else _constant(tensor)
+                    known[id(tensor)] = found
+                inputs.append(known[id(tensor)] if tensor.name else None)
+
+            def body(
+                graph: gs.Graph, given: Sequence[PointValues], known: dict[int, PointValues] = known
+            ) -> list[PointValues]:
+                inner = {**known, **dict(zip(map(id, graph.inputs), given, strict=True))}
+                self._evaluate(graph.nodes, inner, side, setting)
+                return [inner[id(t)] if id(t) in inner else _constant(t) for t in graph.outputs]
+
+            types = functools.partial(self._result_types, node, side)
+            call = Call(node, inputs, self.opsets[side], setting, result_types=types, bodies=body)
+            made = results(call)
+            # In free mode, constants are what numbers are computed from.
+            made = [
+                v.rounded() if setting.rounded or (setting.free and v.is_fixed) else v for v in made
+            ]
+            known.update((id(t), v) for t, v in zip(node.outputs, made, strict=False) if t.name)
+
+    def _result_types(self, node: gs.Node, side: int) -> list[ResultType]:
+        """Return the shapes and types of the results of `node`."""
+        found: list[ResultType] = []
+        for tensor in node.outputs:
+            each = self.look.types[side].get(tensor.name)
+            shape = () if not tensor.name else self._sizes(tensor, each, side)
+            found.append((shape, np.dtype(np.float32) if each is None else np.dtype(each.dtype)))
+        return found
+
+    def _sizes(self, tensor: gs.Tensor, found: TensorType | None, side: int) -> tuple[int, ...]:
+        dims: Sequence[Dim] = (None,) if found is None or found.shape is None else found.shape
+        sizes = [self.look.size(dim, side) for dim in dims]
+        known = tuple(size for size in sizes if size is not None)
+        if len(known) < len(sizes):
+            raise UnknownSizesError(
+                f"the shape of '{tensor.name}' does not follow from the inputs'"
+            )
+        return known
+
+    def _shape(self, tensor: gs.Tensor, side: int) -> PointValues:
+        """Return a tensor of which nothing but the shape is known."""
+        values = dense_values(tensor)
+        found = self.look.types[side].get(tensor.name)
+        sizes = self._sizes(tensor, found, side) if values is None else values.shape
+        return PointValues(np.broadcast_to(np.float64(0), (1, *sizes)), np.dtype(np.float64))
+
+
+def _type_of(value: PointValues) -> TensorType:
+    return TensorType(value.dtype, value.shape)
+
+
+def _constant(tensor: gs.Tensor) -> PointValues:
+    values = dense_values(tensor)
+    if values is None:
+        raise UnsupportedError(f"'{tensor.name}' has no values")
+    return constant(values)
