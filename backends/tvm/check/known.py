@@ -26,10 +26,10 @@ RIGHT, BLIND = "right", "blind"
 
 _CHOICE, _NODE = "check", "check of a node"
 # What kernels are made by, and what they are compared with.
-_CHECKED = (*SCHEDULES, "check/*.py")
+_CHECKED = (*SCHEDULES, "check/**/*.py")
 # What decides, besides kernels, what code a node becomes.
 _IMPORTING = tuple(
-    f"{folder}/*.py"
+    f"{folder}/**/*.py"
     for folder in ("program", "compile", "cuda/compile", "cuda/kernels", "cuda/program")
 )
 

@@ -62,6 +62,11 @@ def read_transposed(node: gs.Node, view: View) -> tuple[SpatialWindow, Sizes]:
     return SpatialWindow(kernel, strides, dilations, ((0, 0),) * 3), _three(befores, missing=0)
 
 
+def read_sizes(tensor: gs.Tensor, view: View) -> Sizes:
+    """Return the spatial sizes of `tensor`, which are known."""
+    return _three(_sizes(view, tensor))
+
+
 def is_known(view: View, *tensors: gs.Tensor) -> bool:
     """Say whether these have one to three or no spatial axes, all sizes but the batch numbers."""
     for tensor in tensors:

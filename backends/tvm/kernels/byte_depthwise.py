@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..spec.layout import Array, BufferSpec
-from .dot import TOP_BITS, ByteDot
+from .dot import ByteDot
 from .elements import BYTES
 from .epilogue import Epilogue
 from .frame import function, operand, weights
@@ -162,9 +162,10 @@ def byte_depthwise(op: ByteDepthwise) -> Any:
                         at = begin + vector * _TAPS
                         if at not in held:
                             held[at] = registers(1, lanes, dot.total)[0]
-                            four = [*place[:2], place[2] + at]
-                            _load(held[at], source, dot, (n, block), four)
-                        dot.add_vectors(totals[c], held[at], w, (block, kz, ky, shift, vector))
+                            first = [*place[:2], place[2] + at]
+                            _load(held[at], source, dot, (n, block), first)
+                        place_of = (block, kz, ky, shift, vector)
+                        dot.add_vector(totals[c], held[at].all, w, place_of)
                 for c, total in enumerate(totals):
                     with epilogue.vector() as lane_of:
                         epilogue.store(total[lane_of.lane], n, block, (z, row, x0 + c), lane_of)
@@ -176,13 +177,10 @@ def _load(
 ) -> None:
     """Emit the load of four columns, those of each channel side by side."""
     from tvm import tirx
-    from tvm.tirx.script.builder import ir as T
 
     # The columns of a block follow each other, lanes of the next one behind those of the first.
     stored = source.stored(*plane, at, tirx.Ramp(0, 1, _LANES * _TAPS))
-    words = tirx.reinterpret(f"int32x{_LANES}", stored)
-    if dot.signed:
-        words = words ^ tirx.Broadcast(tirx.const(TOP_BITS, "int32"), _LANES)
+    words = dot.numbers(stored, _LANES * _TAPS)
     groups = tirx.Shuffle([words], [_TAPS * k + j for j in range(_TAPS) for k in range(_TAPS)])
     quads = tirx.reinterpret(f"uint8x{_LANES * _TAPS}", groups)
     order = [
@@ -192,4 +190,4 @@ def _load(
         for k in range(_TAPS)
     ]
     found = tirx.reinterpret(f"int32x{_LANES}", tirx.Shuffle([quads], order))
-    T.buffer_store(to.buffer, found, [tirx.Ramp(0, 1, _LANES)])
+    to.put(found)

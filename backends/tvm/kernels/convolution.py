@@ -9,17 +9,16 @@ loops.
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..spec.chain import ElementwiseChain
 from ..spec.machine import CpuMachine
-from .dot import FLOAT_DOT, Dot
 from .elements import FLOAT
 from .epilogue import Epilogue
 from .frame import can_flatten, flat, function, operand, operands, weights
+from .grouped import GroupedSums
 from .padding import PaddedInput, padded
 from .prologue import Prologue, accumulate_with_prologue
 from .sliding import Sliding
@@ -30,45 +29,20 @@ NO_PROLOGUE = ElementwiseChain()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convolution(Sliding):
-    """A convolution over three spatial axes.
+class Convolution(Sliding, GroupedSums):
+    """A convolution over three spatial axes. `prologue` is what happens to x first."""
 
-    The input blocks of group g are the g-th share of all blocks; it may be `joined` of several,
-    with zeros for weights between them, the last of fewer. `prologue` is what happens to x first.
-    """
-
-    group: int
     prologue: ElementwiseChain = NO_PROLOGUE
-    dot: Dot = FLOAT_DOT
-    joined: int = 1
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of the weights: [M blocks, C blocks, k, k, k, C lanes, M lanes]."""
-        lanes = self.x.lanes or self.x.channels
-        return (
-            len(self.y.blocks),
-            len(self.x.blocks) // self.group,
-            *self.kernel,
-            lanes,
-            self.y.lanes,
-        )
-
-    @property
-    def inputs(self) -> int:
-        """Channels of one group; the last may have fewer."""
-        return sum(self.x.blocks[: len(self.x.blocks) // self.group])
-
-    @property
-    def outputs(self) -> int:
-        """Channels that one group makes; the last may make fewer."""
-        return sum(self.y.blocks[: len(self.y.blocks) // self.group])
+        return self.shape_of(self.kernel)
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds for one image, without what partly filled blocks waste."""
-        each = self.inputs // self.joined
-        return math.prod(self.y.spatial) * self.y.channels * each * math.prod(self.kernel)
+        return math.prod(self.y.spatial) * self.channel_products * math.prod(self.kernel)
 
     @property
     def is_flat(self) -> bool:
@@ -90,12 +64,10 @@ def convolution(conv: Convolution, machine: CpuMachine, tile: RegisterTile | Non
         x = operand(frame, "X", conv.x, flattened)
         before = operands(frame, "L", conv.prologue.operands, flattened)
         dot = conv.dot
-        *outer, taps, channels, lanes = conv.weight_shape
-        steps = math.ceil(taps / dot.taps), math.ceil(channels / dot.width)
-        w = weights("W", (*outer, *steps, lanes), dot.weights)
+        w = weights("W", conv.stored_shape(conv.kernel), dot.weights)
         start = None
         if dot.total != FLOAT:
-            start = weights("S", (len(conv.y.blocks), lanes), dot.total)
+            start = weights("S", (len(conv.y.blocks), conv.y.lanes), dot.total)
         epilogue = Epilogue.declare(frame, conv.epilogue, conv.y, flattened)
         epilogue.begin(frame)
         conv = replace(conv, x=x.spec, y=epilogue.y.spec)
@@ -115,30 +87,22 @@ def convolution(conv: Convolution, machine: CpuMachine, tile: RegisterTile | Non
 
 def sums_of(conv: Convolution) -> list[TiledSum]:
     """Return the sums of `conv`: of groups of as many channels, one after the other."""
-    each = len(conv.x.blocks) // conv.group
-    filled = [conv.x.blocks[at : at + each] for at in range(0, len(conv.x.blocks), each)]
-    found, first = [], 0
-    for blocks, alike in itertools.groupby(filled):
-        count = len(list(alike))
-        found.append(_sum_of(conv, first, count, blocks))
-        first += count
-    return found
-
-
-def _sum_of(conv: Convolution, first: int, count: int, blocks: tuple[int, ...]) -> TiledSum:
     depth, height, width = conv.y.spatial
-    return TiledSum(
-        first=first,
-        group=count,
-        x_blocks=blocks,
-        y_blocks=len(conv.y.blocks) // conv.group,
-        lanes=conv.y.lanes,
-        positions=(depth, height, width),
-        kernel=conv.kernel,
-        strides=conv.strides,
-        dilations=conv.dilations,
-        dot=conv.dot,
-    )
+    return [
+        TiledSum(
+            first=first,
+            group=count,
+            x_blocks=channels,
+            y_blocks=conv.y_blocks,
+            lanes=conv.y.lanes,
+            positions=(depth, height, width),
+            kernel=conv.kernel,
+            strides=conv.strides,
+            dilations=conv.dilations,
+            dot=conv.dot,
+        )
+        for first, count, channels in conv.alike()
+    ]
 
 
 def choose_tile(conv: Convolution, machine: CpuMachine) -> RegisterTile:
@@ -149,13 +113,11 @@ def choose_tile(conv: Convolution, machine: CpuMachine) -> RegisterTile:
 def problem_of(conv: Convolution, machine: CpuMachine) -> TileProblem:
     """Return what the cost of a tile of `conv` depends on."""
     _, rows, columns = flat(conv.y).spatial if conv.is_flat else conv.y.spatial
-    each = math.ceil(conv.inputs / conv.dot.width)
-    *outer, along = conv.kernel
     return TileProblem(
         rows=rows,
         columns=columns,
-        blocks=len(conv.y.blocks) // conv.group,
-        steps=each * math.prod(outer) * math.ceil(along / conv.dot.taps),
-        input_bytes=math.prod(conv.x.spatial) * each * 4,
+        blocks=conv.y_blocks,
+        steps=conv.steps(conv.kernel),
+        input_bytes=math.prod(conv.x.spatial) * conv.steps((1, 1, 1)) * 4,
         sums=conv.dot.most_sums(machine),
     )

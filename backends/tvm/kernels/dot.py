@@ -9,13 +9,16 @@ lane stand side by side likewise. Where channels are not blocked, two taps along
 neighbours instead. VPDPBUSD takes x unsigned: of signed bytes the top bit is flipped,
 which adds 128 to each.
 
+Where groups of few channels share a block, lanes have numbers of their own: those of four groups of
+four channels are a vector of the block's four numbers, each four times.
+
 Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VPDPBUSD and
 VDPBF16PS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,13 +51,34 @@ TOP_BITS = -0x7F7F7F80  # 0x80808080
 
 
 @dataclass(frozen=True)
+class SharedBlock:
+    """Groups of `inputs` channels, and of `outputs`, that follow each other in a block."""
+
+    inputs: int
+    outputs: int
+
+    def numbers(self, lanes: int, count: int, width: int, step: int) -> list[int]:
+        """Return which of `count` numbers of `width` channels each of `lanes` reads at `step`."""
+        each = self.inputs // width
+        return [min(lane // self.outputs * each + step, count - 1) for lane in range(lanes)]
+
+
+@dataclass(frozen=True)
 class Dot:
-    """Products of `width` channels and `taps` along the last axis; `total`: the type of sums."""
+    """Products of `width` channels and `taps` along the last axis; `total`: the type of sums.
+
+    With `shared`, each lane takes in the channels of its own group alone.
+    """
 
     width: int = 1
     taps: int = 1
     total: str = FLOAT
     weights: str = FLOAT
+    shared: SharedBlock | None = None
+
+    def can_share(self, block: SharedBlock) -> bool:
+        """Say whether lanes can be given the numbers of their own groups."""
+        return False
 
     def most_sums(self, machine: CpuMachine) -> int | None:
         """Return how many sums a tile may hold, None for as many as there are registers."""
@@ -63,12 +87,26 @@ class Dot:
     def value(
         self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any, whole: bool
     ) -> Any:
-        """Return the channels of step `step` as one number; not `whole`: the last one is alone."""
+        """Return the channels of step `step` as one number; not `whole`: the last one is alone.
+
+        Of a shared block, a vector of the numbers of all lanes.
+        """
         return source.load(n, block, at, step)
 
     def add(self, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
         """Emit the addition of products to all sums of `total`, the weights from `place` on."""
         total.set(lambda lane: total[lane] + value * w[(*place, lane)])
+
+    def add_vector(self, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
+        """Emit the addition of products where every lane has a number of its own."""
+        from tvm import tirx
+
+        weights = w[(*place, tirx.Ramp(0, 1, total.lanes))]
+        total.put(self.sums(total.all, value, weights))
+
+    def sums(self, total: Any, value: Any, weights: Any) -> Any:
+        """Return `total` with products added, of vectors of as many numbers."""
+        return total + value * weights
 
     def interleaved(self, weights: Array) -> Array:
         """Return weights [..., C lanes, M lanes] as [..., steps, M lanes], one number a step."""
@@ -84,6 +122,10 @@ class ByteDot(Dot):
     weights: str = "int32"
     signed: bool = False
 
+    def can_share(self, block: SharedBlock) -> bool:
+        """Say whether each group has whole numbers."""
+        return block.inputs % self.width == 0
+
     def most_sums(self, machine: CpuMachine) -> int:
         """Return half of the registers.
 
@@ -98,36 +140,44 @@ class ByteDot(Dot):
         """Return four neighbouring channels as one number, some perhaps with weights of zero."""
         from tvm import tirx
 
+        if self.shared is not None:
+            lanes = source.operand.spec.lanes
+            numbers = self.numbers(source.stored(n, block, at, tirx.Ramp(0, 1, lanes)), lanes)
+            chosen = self.shared.numbers(lanes, lanes // self.width, self.width, step)
+            # TVM wants as many numbers to choose from as there are lanes.
+            return tirx.Shuffle([numbers] * self.width, chosen)
         four = source.stored(n, block, at, tirx.Ramp(step * self.width, 1, self.width))
-        number = tirx.reinterpret(self.total, four)
-        return number ^ tirx.const(TOP_BITS, self.total) if self.signed else number
+        return self.numbers(four, self.width)
+
+    def numbers(self, stored: Any, count: int) -> Any:
+        """Return `count` bytes as numbers of four, each of them unsigned."""
+        from tvm import tirx
+
+        found = tirx.reinterpret(vector_type(self.total, count // self.width), stored)
+        if not self.signed:
+            return found
+        top = tirx.const(TOP_BITS, self.total)
+        whole = count == self.width
+        return found ^ (top if whole else tirx.Broadcast(top, count // self.width))
 
     def add(self, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
         """Emit one instruction for all sums."""
         from tvm import tirx
 
-        self._add(total, tirx.Broadcast(value, total.lanes), w, place)
+        self.add_vector(total, tirx.Broadcast(value, total.lanes), w, place)
 
-    def add_vectors(self, total: Register, value: Register, w: Any, place: Sequence[Any]) -> None:
-        """Emit the addition of products where every lane has four numbers of its own."""
+    def sums(self, total: Any, value: Any, weights: Any) -> Any:
+        """Return `total` with products added, of vectors of as many numbers of four bytes."""
         from tvm import tirx
 
-        self._add(total, value[tirx.Ramp(0, 1, value.lanes)], w, place)
-
-    def _add(self, total: Register, values: Any, w: Any, place: Sequence[Any]) -> None:
-        from tvm import tirx
-        from tvm.tirx.script.builder import ir as T
-
-        lanes = total.lanes
-        at = tirx.Ramp(0, 1, lanes)
-        sums = tirx.call_llvm_pure_intrin(
-            f"int32x{lanes}",
+        lanes = weights.ty.dtype.lanes
+        return tirx.call_llvm_pure_intrin(
+            vector_type(self.total, lanes),
             _VPDPBUSD,
-            total[at],
-            tirx.reinterpret(f"uint8x{lanes * self.width}", values),
-            tirx.reinterpret(f"int8x{lanes * self.width}", w[(*place, at)]),
+            total,
+            tirx.reinterpret(f"uint8x{lanes * self.width}", value),
+            tirx.reinterpret(f"int8x{lanes * self.width}", weights),
         )
-        T.buffer_store(total.buffer, sums, [at])
 
     def interleaved(self, weights: Array) -> Array:
         """Return the weights of four neighbouring channels side by side, as one int32."""
@@ -196,6 +246,20 @@ class HalfTapDot(HalfDot):
 
 
 FLOAT_DOT = Dot()
+
+
+def vector_type(dtype: str, lanes: int) -> str:
+    """Return TVM's name of a vector, or of a single number."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
+def steps(size: int, width: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield (first step, steps, whether all are of `width`) that `size` is taken in by."""
+    whole, rest = divmod(size, width)
+    if whole:
+        yield 0, whole, True
+    if rest:
+        yield whole, 1, False
 
 
 def dot_of(machine: CpuMachine, dtype: str) -> Dot | None:

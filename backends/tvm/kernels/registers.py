@@ -28,6 +28,20 @@ class Register:
         """Return the number in `lane`, or several where that is a row of lanes."""
         return self.buffer[lane]
 
+    @property
+    def all(self) -> Any:
+        """All numbers at once."""
+        from tvm import tirx
+
+        return self.buffer[tirx.Ramp(0, 1, self.lanes)]
+
+    def put(self, values: Any) -> None:
+        """Emit a store of `values`, a vector of as many numbers."""
+        from tvm import tirx
+        from tvm.tirx.script.builder import ir as T
+
+        T.buffer_store(self.buffer, values, [tirx.Ramp(0, 1, self.lanes)])
+
     def set(self, value: Callable[[Any], Any]) -> None:
         """Emit a store of `value(lane)` to all lanes at once."""
         from tvm.tirx.script.builder import ir as T

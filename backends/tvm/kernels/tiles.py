@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .dot import FLOAT_DOT, Dot
+from .dot import FLOAT_DOT, Dot, steps
 from .elements import constant
 from .epilogue import Epilogue
 from .loops import affine, loops, parallel, ravel
@@ -31,7 +31,8 @@ _POSITIONS = ("depth", "rows", "columns")
 class TiledSum:
     """What is summed: `positions` results along each axis, and where each one reads and goes.
 
-    `x_blocks`: channels in each input block of one group. `y_blocks`: output blocks of one group.
+    `x_blocks`: channels in each input block of one group, or what every lane reads of a block that
+    groups share. `y_blocks`: output blocks of one group.
     `first`: the first of the groups, counted among all. Result j goes to position j * `out_stride`
     + `out_offset`.
     """
@@ -118,30 +119,76 @@ def add_tile(
     totals = [registers(tile.blocks, op.lanes, dot.total) for _ in places]
     for (_, b), total in _numbered(totals):
         total.set(lambda lane: zero if start is None else start[block0 + b, lane])
-    whole = len(op.x_blocks) * math.prod(op.kernel)
-    for first, count, filled in runs(op.x_blocks):
-        for tap0, together, whole_taps in _steps(op.kernel[2], dot.taps):
-            with loops(count, *op.kernel[:2], together) as (index, *outer, last):
-                taps, block = [*outer, tap0 + last], first + index
-                if prefetch is not None:
-                    prefetch.emit(ravel((block, *taps), op.kernel), whole)
-                reached = affine([*outer, taps[2] * dot.taps], op.dilations, op.origin)
-                read = [affine((z, y0 + r, x0 + c), op.strides, reached) for r, c in places]
-                for step0, steps, whole_step in _steps(filled, dot.width):
-                    with loops(steps) as (turn,):
-                        x_block, step = origin.x_block + block, step0 + turn
-                        full = whole_taps and whole_step
-                        for at, held in zip(read, totals, strict=True):
-                            value = dot.value(operands.x, origin.image, x_block, at, step, full)
-                            for b, total in enumerate(held):
-                                place = (block0 + b, block, *taps, step)
-                                dot.add(total, value, operands.w, place)
+    if dot.shared is not None:
+        _add_shared(op, operands, origin, places, totals)
+    else:
+        _add_products(op, operands, origin, places, totals, prefetch)
     for (i, b), total in _numbered(totals):
         r, c = places[i]
         goes = affine((z, y0 + r, x0 + c), op.out_stride, op.out_offset)
         with operands.epilogue.vector() as vector:
             held = total[vector.lane]
             operands.epilogue.store(held, origin.image, block0 + b, goes, vector)
+
+
+def _add_products(
+    op: TiledSum,
+    operands: TileOperands,
+    origin: TileOrigin,
+    places: Sequence[tuple[int, ...]],
+    totals: Sequence[Sequence[Register]],
+    prefetch: Prefetch | None,
+) -> None:
+    """Emit the products of numbers that all lanes share."""
+    dot = op.dot
+    z, y0, x0 = origin.position
+    whole = len(op.x_blocks) * math.prod(op.kernel)
+    for first, count, filled in runs(op.x_blocks):
+        for tap0, together, whole_taps in steps(op.kernel[2], dot.taps):
+            with loops(count, *op.kernel[:2], together) as (index, *outer, last):
+                taps, block = [*outer, tap0 + last], first + index
+                if prefetch is not None:
+                    prefetch.emit(ravel((block, *taps), op.kernel), whole)
+                reached = affine([*outer, taps[2] * dot.taps], op.dilations, op.origin)
+                read = [affine((z, y0 + r, x0 + c), op.strides, reached) for r, c in places]
+                for step0, several, whole_step in steps(filled, dot.width):
+                    with loops(several) as (turn,):
+                        x_block, step = origin.x_block + block, step0 + turn
+                        full = whole_taps and whole_step
+                        for at, held in zip(read, totals, strict=True):
+                            value = dot.value(operands.x, origin.image, x_block, at, step, full)
+                            for b, total in enumerate(held):
+                                place = (origin.y_block + b, block, *taps, step)
+                                dot.add(total, value, operands.w, place)
+
+
+def _add_shared(
+    op: TiledSum,
+    operands: TileOperands,
+    origin: TileOrigin,
+    places: Sequence[tuple[int, ...]],
+    totals: Sequence[Sequence[Register]],
+) -> None:
+    """Emit the products of numbers that each lane has of its own, of a block that groups share.
+
+    What several taps of a row read is brought to the lanes once.
+    """
+    dot, (z, y0, x0) = op.dot, origin.position
+    (filled,) = op.x_blocks
+    with loops(*op.kernel[:2]) as outer:
+        known: dict[tuple[int, int, int], Register] = {}
+        for tap, step in each((op.kernel[2], filled // dot.width)):
+            for (r, c), held in zip(places, totals, strict=True):
+                key = (r, c * op.strides[2] + tap * op.dilations[2], step)
+                if key not in known:
+                    reached = affine((*outer, tap), op.dilations, op.origin)
+                    at = affine((z, y0 + r, x0 + c), op.strides, reached)
+                    value = dot.value(operands.x, origin.image, origin.x_block, at, step, True)
+                    known[key] = registers(1, op.lanes, dot.weights)[0]
+                    known[key].put(value)
+                for b, total in enumerate(held):
+                    place = (origin.y_block + b, 0, *outer, tap, step)
+                    dot.add_vector(total, known[key].all, operands.w, place)
 
 
 def _numbered(totals: Sequence[Sequence[Register]]) -> Iterator[tuple[tuple[int, int], Register]]:
@@ -160,15 +207,6 @@ def runs(blocks: Sequence[int]) -> Iterator[tuple[int, int, int]]:
     for filled, found in itertools.groupby(enumerate(blocks), key=lambda item: item[1]):
         members = [index for index, _ in found]
         yield members[0], len(members), filled
-
-
-def _steps(size: int, width: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield (first step, steps, whether all are of `width`) that `size` is taken in."""
-    whole, rest = divmod(size, width)
-    if whole:
-        yield 0, whole, True
-    if rest:
-        yield whole, 1, False
 
 
 def start_of_tile(index: Any, size: int, extent: int) -> Any:

@@ -24,6 +24,7 @@ from ..kernels.settings import Settings
 from ..spec.machine import CpuMachine
 from ..spec.scalars import SCALARS
 from .blocked import BlockedProgram
+from .borders import border_of
 from .emit_channel_normalization import emit_channel_normalization
 from .emit_channels import (
     can_emit_concat,
@@ -33,7 +34,7 @@ from .emit_channels import (
     emit_pool,
     emit_scalar,
 )
-from .emit_linear import can_emit_linear, columns_beyond, emit_linear
+from .emit_linear import can_emit_linear, emit_linear
 from .emit_matmul import can_emit_matmul, emit_matmul
 from .emit_moves import moved_bytes
 from .emit_onnx import emit_onnx
@@ -83,10 +84,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
         graph, integers = fold_integers(fold_widened(graph))
         view = typed_view(graph)
         halos = wanted_halos(
-            graph,
-            view,
-            lambda node: _can(node, view),
-            lambda node: columns_beyond(node, view, machine),
+            graph, view, lambda n: border_of(n, view, machine) if _can(n, view) else None
         )
         program = BlockedProgram(
             view,

@@ -11,18 +11,10 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer
-from ....ir.ops.quantization.nodes import is_dequantizer
 from ..graph.groups import REAL, FusionGroup
 from ..graph.linear_layer import linear_layer
-from ..graph.quantized import quantization_of
 from ..graph.spatial import SpatialWindow, is_known, read_transposed, read_window
-from ..kernels.byte_depthwise import (
-    ByteDepthwise,
-    RowTaps,
-    beyond,
-    byte_depthwise,
-    can_be_bytes,
-)
+from ..kernels.byte_depthwise import ByteDepthwise, byte_depthwise, can_be_bytes
 from ..kernels.convolution import NO_PROLOGUE, Convolution, convolution
 from ..kernels.dot import dot_of
 from ..kernels.transposed import Transposed, transposed
@@ -30,7 +22,6 @@ from ..kernels.winograd.choice import choose_winograd
 from ..kernels.winograd.convolution import pack as pack_winograd
 from ..kernels.winograd.convolution import winograd
 from ..spec.layout import Array, Halo, Layout, no_halo
-from ..spec.machine import CpuMachine
 from .blocked import BlockedProgram
 from .emit_products import Products, products_of
 from .emit_windows import emit_windows
@@ -76,19 +67,16 @@ def _dense(
     window: SpatialWindow,
     layer: Layer,
 ) -> None:
-    joined = _joined(program, layer)
-    parts = math.ceil(layer.group / joined)
-    cut = _even if layer.group == parts * joined else _full
+    joined, parts, cut = _division(program, layer)
     source = group.anchor.inputs[0]
     prologue = program.prologues.pop(id(source), None)
     x = _input(program, source, parts, cut) if prologue is None else prologue.x
-    products = products_of(program, layer, x, window)
-    weight = _block_diagonal(products.weight, joined)
+    products = products_of(program, layer, x, window).together(joined)
     y = KernelResult(program, group, _layout(program, group, layer.outputs, parts, cut), x.shape[0])
     y.epilogue.scale_and_shift(products.scale, products.bias)
     y.follow()
     conv = Convolution(
-        x=x.spec(raw=products.start is not None),
+        x=x.spec(raw=products.are_bytes),
         y=y.spec,
         kernel=window.kernel,
         strides=window.strides,
@@ -101,7 +89,7 @@ def _dense(
         dot=products.dot,
         joined=joined,
     )
-    packed = pack_dense(weight, x.layout, y.layout, conv.weight_shape)
+    packed = pack_dense(products, x.layout, y.layout, conv.weight_shape)
     settings, machine = program.settings, program.machine
     short = None
     if settings.winograd and cut is _even:
@@ -112,44 +100,33 @@ def _dense(
         return
     held = program.parameter(products.dot.interleaved(packed))
     args = [x.expr, *([] if prologue is None else prologue.args), held]
-    if products.start is not None:
+    if products.are_bytes:
         args.append(program.parameter(y.layout.pack(products.start)))
     tile = settings.tile_of(conv)
     y.emit("convolution", conv, lambda op: convolution(op, machine, tile), args)
+
+
+def _division(program: BlockedProgram, layer: Layer) -> tuple[int, int, _Cut]:
+    """Return how many groups share a block, how many parts that makes, and how they are cut."""
+    joined = _joined(program, layer)
+    parts = math.ceil(layer.group / joined)
+    return joined, parts, _even if layer.group == parts * joined else _full
 
 
 def _joined(program: BlockedProgram, layer: Layer) -> int:
     """Return how many groups share a block: as many as have room there, before and behind.
 
     Alone, each would have a block that is empty for the most part. Where some groups are left over
-    and the others fill their blocks, those have a block that is emptier. Bytes stay apart, whose
-    weights are scaled and summed by group.
+    and the others fill their blocks, those have a block that is emptier.
     """
     before, behind = layer.inputs // layer.group, layer.outputs // layer.group
-    if layer.weight.dtype != np.float32 or id(layer.node.inputs[1]) in program.integers:
+    if layer.weight.dtype != np.float32:
         return 1
     lanes = program.machine.lanes
     most = max(1, lanes // max(before, behind)) if layer.group > 1 else 1
     if layer.group > most and before == behind and most * before == lanes:
         return most
     return max(count for count in range(1, most + 1) if layer.group % count == 0)
-
-
-def _block_diagonal(weight: Array, joined: int) -> Array:
-    """Return weights [group, M, C, k...] with so many groups in one; zeros are between them.
-
-    The last one has fewer where there are not enough.
-    """
-    if joined == 1:
-        return weight
-    missing = -len(weight) % joined
-    weight = np.pad(weight, [(0, missing), *[(0, 0)] * (weight.ndim - 1)])
-    group, outs, ins, *kernel = weight.shape
-    apart = weight.reshape(group // joined, joined, outs, ins, *kernel)
-    found = np.zeros((group // joined, joined, outs, joined, ins, *kernel), weight.dtype)
-    for index in range(joined):
-        found[:, index, :, index] = apart[:, index]
-    return found.reshape(group // joined, joined * outs, joined * ins, *kernel)
 
 
 _Cut = Callable[[int, int, int, Halo], Layout]  # of channels, parts and lanes
@@ -180,18 +157,17 @@ def _layout(
 
 
 def _transposed(program: BlockedProgram, group: FusionGroup, layer: Layer) -> None:
-    kernel = layer.kernel()
-    weight = kernel.weight.astype(np.float32)  # [group, M/group, C/group, k...]
-    bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
     node = group.anchor
-    parts = len(weight)
-    x = _input(program, node.inputs[0], parts)
-    y = KernelResult(program, group, _layout(program, group, layer.outputs, parts), x.shape[0])
-    y.epilogue.scale_and_shift(None, bias)
+    joined, parts, cut = _division(program, layer)
+    x = _input(program, node.inputs[0], parts, cut)
+    products = products_of(program, layer, x, SpatialWindow.none()).together(joined)
+    layout = _layout(program, group, layer.outputs, parts, cut)
+    y = KernelResult(program, group, layout, x.shape[0])
+    y.epilogue.scale_and_shift(products.scale, products.bias)
     y.follow()
     window, befores = read_transposed(node, program.view)
     op = Transposed(
-        x=x.spec(),
+        x=x.spec(raw=products.are_bytes),
         y=y.spec,
         kernel=window.kernel,
         strides=window.strides,
@@ -200,28 +176,31 @@ def _transposed(program: BlockedProgram, group: FusionGroup, layer: Layer) -> No
         group=parts,
         epilogue=y.epilogue.chain,
         batch=y.batch,
+        dot=products.dot,
+        joined=joined,
     )
-    deep = weight.reshape(*weight.shape[:3], *window.kernel)
-    packed = []
-    for phase in op.phases():
-        taps = deep
-        for axis, along in enumerate(phase, start=3):
-            taps = np.take(taps, along.taps or (0,), axis=axis)
-        held = pack_dense(taps, x.layout, y.layout, op.weight_shape(phase))
-        packed.append(program.parameter(held))
-    y.emit("transposed", op, lambda op: transposed(op, program.machine), [x.expr, *packed])
+    packed, starts = [], []
+    for phase in op.phases:
+        part = products.of_taps(window.kernel, [axis.taps for axis in phase])
+        held = pack_dense(part, x.layout, y.layout, op.weight_shape(phase))
+        packed.append(program.parameter(products.dot.interleaved(held)))
+        if products.are_bytes:
+            starts.append(program.parameter(y.layout.pack(part.start)))
+    args = [x.expr, *packed, *starts]
+    y.emit("transposed", op, lambda op: transposed(op, program.machine), args)
 
 
-def pack_dense(weight: Array, x: Layout | None, y: Layout, shape: tuple[int, ...]) -> Array:
-    """Pack [group, M/group, C/group, k...] for these layouts into `shape`, zeros elsewhere.
+def pack_dense(products: Products, x: Layout | None, y: Layout, shape: tuple[int, ...]) -> Array:
+    """Pack the weights of `products` for these layouts into `shape`, zeros elsewhere.
 
     `shape` is [M blocks, C blocks of a group, k, k, k, C lanes, M lanes]; x is None where the input
     is not blocked.
     """
+    weight = products.weight
     parts, outs, ins, *kernel = weight.shape
     flat = weight.reshape(parts * outs, ins, *[1] * (3 - len(kernel)), *kernel)
     to = y.positions()
-    if x is None:
+    if x is None or products.dot.shared is not None:
         at = np.stack([np.zeros(ins, np.int64), np.arange(ins)], axis=1)
     else:
         at = x.positions()[:ins]
@@ -269,7 +248,7 @@ def _depthwise(
     y = KernelResult(program, group, x.layout, x.shape[0])
     if not window.is_pointwise and can_be_bytes(x.spec(), window.dilations):
         products = products_of(program, layer, x, window)
-        if products.start is not None:
+        if products.are_bytes:
             _depthwise_bytes(program, window, x, y, products)
             return
     kernel = layer.kernel()
@@ -285,29 +264,9 @@ def _depthwise(
     emit_windows(program, "depthwise", window, spec, y, [x.expr, packed])
 
 
-def columns_beyond(node: gs.Node, view: View, machine: CpuMachine) -> int:
-    """Return how many columns the kernel of a Conv reads behind its padding."""
-    made = view.producer(node.inputs[0])
-    layer = linear_layer(node, view)
-    if made is None or not is_dequantizer(made) or layer is None:
-        return 0
-    grid = quantization_of(made, view)
-    window = read_window(node, view)
-    if grid is None or not layer.group == layer.inputs == layer.outputs or window.is_pointwise:
-        return 0
-    if dot_of(machine, grid.dtype) is None or window.dilations[2] != 1:
-        return 0
-    x, y = view.shape(node.inputs[0]), view.shape(node.outputs[0])
-    assert x is not None
-    assert y is not None
-    taps = RowTaps(window.kernel[2], window.strides[2])
-    return beyond(taps, int(y[-1] or 0), int(x[-1] or 0) + sum(window.pads[2]))
-
-
 def _depthwise_bytes(
     program: BlockedProgram, window: SpatialWindow, x: Value, y: KernelResult, products: Products
 ) -> None:
-    assert products.start is not None
     y.epilogue.scale_and_shift(products.scale, products.bias)
     y.follow()
     op = ByteDepthwise(

@@ -11,6 +11,7 @@ Integer-Arithmetic-Only Inference, CVPR 2018, section 2.3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from ....ir.ops.linear.layer import Layer
 from ..graph.spatial import SpatialWindow
 from ..kernels.bfloat16 import HALF
-from ..kernels.dot import FLOAT_DOT, Dot, HalfTapDot, dot_of
+from ..kernels.dot import FLOAT_DOT, Dot, HalfTapDot, SharedBlock, dot_of
 from ..spec.layout import Array
 from .blocked import BlockedProgram
 from .value import Value
@@ -26,18 +27,67 @@ from .value import Value
 _MOST = 2**31 - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Products:
     """Weights [group, M/group, C/group, k...] and how they are multiplied.
 
-    The result is (start + sum of products) * scale + bias, all three [M] or absent.
+    The result is the sum of products * scale + bias. Of bytes, `zero` is first subtracted from each
+    of them, and the integers `whole` are added to the sum. All but `zero` are [M] or absent.
     """
 
     weight: Array
     dot: Dot = FLOAT_DOT
-    start: Array | None = None
+    zero: int = 0
+    whole: Array | None = None
     scale: Array | None = None
     bias: Array | None = None
+
+    def together(self, joined: int) -> Products:
+        """Return the same where so many groups share a block, of which the last may have fewer.
+
+        Zeros are between them, unless lanes have numbers of their own.
+        """
+        if joined == 1:
+            return self
+        shared = SharedBlock(self.weight.shape[2], self.weight.shape[1])
+        if self.dot.can_share(shared):
+            return replace(self, dot=replace(self.dot, shared=shared))
+        return replace(self, weight=_block_diagonal(self.weight, joined))
+
+    def of_taps(self, kernel: Sequence[int], taps: Sequence[Sequence[int]]) -> Products:
+        """Return what some `taps` along each axis of a `kernel` give: zero where there are none."""
+        part = self.weight.reshape(*self.weight.shape[:3], *kernel)
+        for axis, some in enumerate(taps, start=3):
+            part = np.take(part, some or (0,), axis=axis)
+        return replace(self, weight=part if all(taps) else np.zeros_like(part))
+
+    @property
+    def are_bytes(self) -> bool:
+        """Say whether bytes are multiplied, to sums that are integers."""
+        return self.whole is not None
+
+    @property
+    def start(self) -> Array:
+        """What sums of products of bytes start with, int32 [M]."""
+        assert self.whole is not None
+        rows = self.weight.reshape(self.weight.shape[0] * self.weight.shape[1], -1)
+        each = rows.sum(axis=1, dtype=np.int64)[: len(self.whole)]
+        return np.asarray(self.whole - each * self.zero).astype(np.int32)
+
+
+def _block_diagonal(weight: Array, joined: int) -> Array:
+    """Return weights [group, M, C, k...] with so many groups in one; zeros are between them.
+
+    The last one has fewer where there are not enough.
+    """
+    missing = -len(weight) % joined
+    weight = np.pad(weight, [(0, missing), *[(0, 0)] * (weight.ndim - 1)])
+    group, outs, ins, *kernel = weight.shape
+    apart = weight.reshape(group // joined, joined, outs, ins, *kernel)
+    found = np.zeros((group // joined, joined, outs, joined, ins, *kernel), weight.dtype)
+    for index in range(joined):
+        found[:, index, :, index] = apart[:, index]
+    return found.reshape(group // joined, joined * outs, joined * ins, *kernel)
 
 
 def products_of(program: BlockedProgram, layer: Layer, x: Value, window: SpatialWindow) -> Products:
@@ -47,7 +97,8 @@ def products_of(program: BlockedProgram, layer: Layer, x: Value, window: Spatial
         return found
     kernel = layer.kernel()
     bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
-    return Products(kernel.weight.astype(np.float32), _of_floats(program, x, window), bias=bias)
+    weight, dot = kernel.weight.astype(np.float32), _of_floats(program, x, window)
+    return Products(weight=weight, dot=dot, bias=bias)
 
 
 def _of_floats(program: BlockedProgram, x: Value, window: SpatialWindow) -> Dot:
@@ -77,19 +128,19 @@ def _of_bytes(program: BlockedProgram, layer: Layer, x: Value) -> Products | Non
     if (scales != scales[:, :1]).any() or np.abs(each + 0.5).max(initial=0) > 128 or most > _MOST:
         return None
     scale = scales[:, 0] * np.float64(x.scale)
-    start = -each.sum(axis=1) * (x.zero + unsigned)
-    bias = layer.kernel().bias
+    bias, whole = layer.kernel().bias, np.zeros(outputs, np.int64)
     if bias is not None:
-        whole = np.rint(bias / scale)
+        nearest = np.rint(bias / scale)
         # An integer bias with the scale of the products belongs to their sum.
-        if _is_on(whole * scale, bias) and np.abs(whole + start).max() + most <= _MOST:
-            start, bias = start + whole.astype(np.int64), None
+        if _is_on(nearest * scale, bias) and np.abs(nearest).max() + most <= _MOST:
+            whole, bias = nearest.astype(np.int64), None
     return Products(
-        weight.astype(np.int8),
-        dot,
-        start.astype(np.int32),
-        scale.astype(np.float32),
-        None if bias is None else bias.astype(np.float32),
+        weight=weight.astype(np.int8),
+        dot=dot,
+        zero=x.zero + unsigned,
+        whole=whole,
+        scale=scale.astype(np.float32),
+        bias=None if bias is None else bias.astype(np.float32),
     )
 
 

@@ -15,7 +15,7 @@ from ..spec.sources import sources
 from .cache import Key
 
 # Everything that decides what code an operator's description becomes.
-SCHEDULES = ("kernels/*.py", "kernels/winograd/*.py", "spec/*.py")
+SCHEDULES = ("kernels/**/*.py", "spec/**/*.py")
 
 
 def key_of(choice: str, op: Any, machine: CpuMachine, threads: int, device: str) -> Key:

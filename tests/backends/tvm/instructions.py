@@ -37,7 +37,7 @@ def make_runnable(isa: str, monkeypatch: pytest.MonkeyPatch) -> str:
         emulated = replace(MACHINES[isa], mcpu=host.mcpu, mattr=host.mattr, triple=host.triple)
         monkeypatch.setitem(MACHINES, isa, emulated)
         monkeypatch.setattr(CpuToolchain, "runs_here", lambda _: True)
-        monkeypatch.setattr(ByteDot, "add", _add_bytes)
+        monkeypatch.setattr(ByteDot, "sums", _sums_of_bytes)
         monkeypatch.setattr(HalfDot, "add", _add_halves)
     return f"cpu{{isa={isa}}}"
 
@@ -50,16 +50,18 @@ def assembly_of(graph: gs.Graph, isa: str) -> str:
     return str(code.inspect_source("s"))
 
 
-def _add_bytes(self: ByteDot, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
-    """VPDPBUSD: four unsigned bytes by four signed ones, added up in 32 bits."""
+def _sums_of_bytes(self: ByteDot, total: Any, value: Any, weights: Any) -> Any:
+    """VPDPBUSD: four unsigned bytes by four signed ones, added up in 32 bits, in every lane."""
     from tvm import tirx
 
-    def products(weight: Any) -> Any:
-        x = [(value >> 8 * i) & 255 for i in range(4)]
-        signed = [weight << (24 - 8 * i) >> 24 for i in range(4)]
-        return sum((a * b for a, b in zip(x, signed, strict=True)), tirx.const(0, "int32"))
+    def all_lanes(number: int) -> Any:
+        return tirx.Broadcast(tirx.const(number, "int32"), weights.ty.dtype.lanes)
 
-    total.set(lambda lane: total[lane] + products(w[(*place, lane)]))
+    for i in range(4):
+        byte = value >> all_lanes(8 * i) & all_lanes(255)
+        signed = weights << all_lanes(24 - 8 * i) >> all_lanes(24)
+        total = total + byte * signed
+    return total
 
 
 def _add_halves(self: HalfDot, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:

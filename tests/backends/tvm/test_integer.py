@@ -17,6 +17,7 @@ import planish
 from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.dot import ByteDot
+from planish.backends.tvm.kernels.transposed import Transposed
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES, host_isa, runs_here
@@ -160,6 +161,10 @@ CONVOLUTIONS = [
         "attributes": "pads = [3, 3, 3, 3], strides = [2, 2]",
     },
     {"channels": 24, "outputs": 36, "size": (6, 6), "group": 3},
+    {"channels": 40, "outputs": 40, "size": (6, 5), "group": 5, "dtype": np.int8},
+    {"channels": 36, "outputs": 36, "size": (5, 9), "group": 9, "bias": "float"},
+    {"channels": 24, "outputs": 48, "size": (6, 5), "group": 6, "kernel": 1},
+    {"channels": 20, "outputs": 20, "size": (6, 5), "group": 10},
     {"channels": 24, "outputs": 24, "size": (6, 5), "group": 24},
     {"channels": 24, "outputs": 24, "size": (6, 5), "group": 24, "dtype": np.int8, "bias": "float"},
     {
@@ -499,11 +504,56 @@ def test_a_layer_without_positions(name) -> None:
     check(model, {"x": net.random.standard_normal((9, 75)).astype(np.float32)}, {"y": 0.3})
 
 
-def test_a_transposed_convolution() -> None:
+TRANSPOSED = {
+    "strides": ((20, 18, 3, 3), "strides = [2, 2], pads = [1, 0, 1, 1]"),
+    "no tap for some": ((20, 18, 2, 2), "strides = [3, 2], output_padding = [1, 0]"),
+    "dilations": ((16, 40, 3, 2), "strides = [1, 2], dilations = [2, 1], pads = [1, 0, 0, 1]"),
+    "few channels": ((3, 18, 4, 4), "strides = [2, 2], pads = [1, 1, 1, 1]"),
+    "groups": ((24, 8, 4, 4), "strides = [2, 2], pads = [1, 1, 1, 1], group = 3"),
+    "groups and one over": ((20, 4, 2, 2), "strides = [2, 2], group = 5"),
+    "depthwise": ((20, 1, 4, 4), "strides = [2, 2], pads = [1, 1, 1, 1], group = 20"),
+    "one axis": ((20, 18, 5), "strides = [2], pads = [2, 1]"),
+    "three axes": ((8, 12, 2, 3, 2), "strides = [2, 1, 2]"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "axis", "bias"),
+    [
+        (name, *((np.int8, None, "float") if place % 3 else (np.uint8, 1, "integer")))
+        for place, name in enumerate(TRANSPOSED)
+    ],
+)
+def test_a_transposed_convolution_of_every_kind(name, dtype, axis, bias) -> None:
+    shape, attributes = TRANSPOSED[name]
+    net = Net(6, dtype)
+    shift = 128 if dtype is np.int8 else 0
+    x = net.quantized("x", 0.03, 77 - shift)
+    net.integers("w", shape, axis=axis)
+    (group,) = re.findall(r"group = (\d+)", attributes) or ["1"]
+    outputs = shape[1] * int(group)
+    if bias == "integer":
+        net.bias("b", outputs, np.tile(net.weights["w_s"], int(group)) * np.float32(0.03))
+    else:
+        net.constant("b", net.random.standard_normal(outputs).astype(np.float32))
+    net.op(f"c = ConvTranspose <{attributes}> ({x}, w, b)")
+    step = 0.02 * float(np.sqrt(shape[0] / int(group) * np.prod(shape[2:]) / 2))
+    net.quantized("c", step, 120 - shift)
+    net.op("y = Identity(c_d)")
+    sizes = (shape[0], 5, 6, 3)[: len(shape) - 1]
+    model = net.model(f"float[N, {', '.join(map(str, sizes))}] x", "float[] y")
+    (op,) = [op for op in kernels(planish.load(model)) if isinstance(op, Transposed)]
+    assert isinstance(op.dot, ByteDot)
+    feeds = {"x": net.random.standard_normal((2, *sizes)).astype(np.float32)}
+    check(model, feeds, {"y": step})
+
+
+def test_steps_by_input_channel_are_no_integers() -> None:
+    """Products of channels with scales of their own cannot be added up before they are scaled."""
     net = Net(6)
     x = net.quantized("x", 0.03, 77)
-    net.integers("w", (20, 18, 3, 3), axis=1)
-    net.op(f"c = ConvTranspose <strides = [2, 2], pads = [1, 0, 1, 1]> ({x}, w)")
+    net.integers("w", (20, 18, 3, 3), axis=0)
+    net.op(f"c = ConvTranspose <strides = [2, 2]> ({x}, w)")
     net.quantized("c", 0.23, 120)
     net.op("y = Identity(c_d)")
     model = net.model("float[N, 20, 5, 6] x", "float[] y")

@@ -12,6 +12,7 @@ from ...kernels.bfloat16 import HALF
 from ...kernels.byte_depthwise import ByteDepthwise
 from ...kernels.convolution import Convolution
 from ...kernels.dot import ByteDot
+from ...kernels.tiles import Sizes
 from ...kernels.transposed import Transposed
 from ...kernels.winograd.convolution import Winograd
 from ...kernels.winograd.convolution import pack as pack_winograd
@@ -37,19 +38,15 @@ def _winograd(op: Winograd, draw: Draw) -> Meaning:
 
 
 def _convolved(op: Convolution, draw: Draw, order: Callable[[Array], Array]) -> Meaning:
-    # Sums of bytes are whole: their scale is part of the epilogue.
-    spec = replace(op.x, scale=1.0) if isinstance(op.dot, ByteDot) else op.x
-    x = draw.tensor(spec, 1.0, finite=isinstance(op.dot, ByteDot))
+    x = _input(op, draw)
     before = draw.operands(op.prologue)
     x, _ = run_chain(op.prologue, x, before, 0.0)
     accuracy = 5e-6
     if op.prologue.steps and op.x.dtype == HALF:
         x, accuracy = x.astype(ml_dtypes.bfloat16).astype(np.float32), _HALFWAY
-    # The last group may have fewer channels: here it has zeros besides, and its results are cut.
-    shape = (op.group * op.outputs, op.inputs, *op.kernel)
-    weight, factor = _weights(op, draw, shape, x)
+    groups, weight, factor = _weights(op, draw, op.kernel, x)
     packed = packed_weights(weight[: op.y.channels], op.x, op.y, op.weight_shape)
-    x = np.pad(x, [(0, 0), (0, op.group * op.inputs - op.x.channels), *[(0, 0)] * 3])
+    x = _with_all_groups(op, x)
     draw.args.append(np.ascontiguousarray(order(packed)))
     value = run_layer(
         "Conv",
@@ -58,37 +55,65 @@ def _convolved(op: Convolution, draw: Draw, order: Callable[[Array], Array]) -> 
         pads=op.pads,
         strides=op.strides,
         dilations=op.dilations,
-        group=op.group,
+        group=groups,
     )[:, : op.y.channels]
     if isinstance(op.dot, ByteDot):
-        value = value + _started(op, op.dot, draw, weight, value)
+        value = _started(op, draw, value, _zero(op, op.dot), weight)
     return Meaning(value=value, factor=factor, accuracy=accuracy)
 
 
-def _weights(op: Convolution, draw: Draw, shape: tuple[int, ...], x: Array) -> tuple[Array, float]:
-    """Return weights, and what brings the sums of products to the size that is wanted."""
+def _input(op: Convolution | Transposed, draw: Draw) -> Array:
+    # Sums of bytes are whole: their scale is part of the epilogue.
+    spec = replace(op.x, scale=1.0) if isinstance(op.dot, ByteDot) else op.x
+    return draw.tensor(spec, 1.0, finite=isinstance(op.dot, ByteDot))
+
+
+def _weights(
+    op: Convolution | Transposed, draw: Draw, kernel: Sizes, x: Array
+) -> tuple[int, Array, float]:
+    """Return the number of groups, weights [M, C of a group, k, k, k], and a factor.
+
+    The factor brings the sums of products to the size that is wanted. The last group may have fewer
+    channels: here it has as many.
+    """
+    apart = op.dot.shared
+    groups = op.group if apart is None else op.group * op.joined
+    inputs = op.inputs if apart is None else apart.inputs
+    shape = (op.group * op.outputs, inputs, *kernel)
     wanted = draw.size / (deviation_of(x) * fan_in(shape) ** 0.5)
     if isinstance(op.dot, ByteDot):
         whole = draw.rng.integers(-128, 127, shape, np.int8, endpoint=True).astype(np.float32)
-        return whole, wanted / deviation_of(whole)
+        return groups, whole, wanted / deviation_of(whole)
     weight = draw.normal(shape, wanted)
     if op.x.dtype == HALF:
         weight = weight.astype(ml_dtypes.bfloat16).astype(np.float32)
-    return weight, 1.0
+    return groups, weight, 1.0
+
+
+def _with_all_groups(op: Convolution | Transposed, x: Array) -> Array:
+    """Return `x` with zeros for the channels that the last group lacks."""
+    return np.pad(x, [(0, 0), (0, op.group * op.inputs - op.x.channels), *[(0, 0)] * 3])
 
 
 def _started(
-    op: Convolution | ByteDepthwise, dot: ByteDot, draw: Draw, weight: Array, value: Array
+    op: Convolution | ByteDepthwise | Transposed,
+    draw: Draw,
+    value: Array,
+    zero: int,
+    *weights: Array,
 ) -> Array:
-    """Add what the sums of stored bytes start with; return the integer bias that is part of it."""
+    """Add what sums over each of `weights` start with; return `value` with the bias in it."""
     most = max(1, int(deviation_of(value)))
-    bias = draw.rng.integers(-most, most, len(weight), endpoint=True)
-    zero = op.x.zero + (128 if dot.signed else 0)
-    start = (bias - zero * weight.reshape(len(weight), -1).sum(axis=1).astype(np.int64)).astype(
-        np.int32
-    )
-    draw.args.append(in_blocks(start, op.y))
-    return bias.astype(np.float32).reshape(1, -1, 1, 1, 1)
+    bias = draw.rng.integers(-most, most, op.y.channels, endpoint=True)
+    for weight in weights:
+        each = weight[: op.y.channels].reshape(op.y.channels, -1).sum(axis=1).astype(np.int64)
+        draw.args.append(in_blocks((bias - zero * each).astype(np.int32), op.y))
+    return np.asarray(value + bias.astype(np.float32).reshape(1, -1, 1, 1, 1))
+
+
+def _zero(op: Convolution | ByteDepthwise | Transposed, dot: ByteDot) -> int:
+    """Return what stands for zero in the bytes that are multiplied."""
+    return op.x.zero + (128 if dot.signed else 0)
 
 
 @meaning_of.register
@@ -99,33 +124,38 @@ def _byte_depthwise(op: ByteDepthwise, draw: Draw) -> Meaning:
     draw.args.append(op.packed(in_blocks(weight[:, 0].astype(np.int8), op.y)))
     along = {"pads": op.pads, "strides": op.strides, "dilations": op.dilations}
     value = run_layer("Conv", [x, weight], op.y.rank, group=op.y.channels, **along)  # type: ignore[arg-type]
-    value = value + _started(op, ByteDot(signed=op.x.dtype == "int8"), draw, weight, value)
+    value = _started(op, draw, value, _zero(op, ByteDot(signed=op.x.dtype == "int8")), weight)
     factor = draw.size / (deviation_of(x) * fan_in(shape) ** 0.5 * deviation_of(weight))
     return Meaning(value=value, factor=factor)
 
 
 @meaning_of.register
 def _transposed(op: Transposed, draw: Draw) -> Meaning:
-    x = draw.tensor(op.x, 1.0)
-    parts, outs, ins = op.group, op.y.channels // op.group, op.x.channels // op.group
-    shape = (op.y.channels, ins, *op.kernel)
-    weight = draw.normal(shape, draw.size / fan_in(shape) ** 0.5)
-    for phase in op.phases():
+    x = _input(op, draw)
+    groups, weight, factor = _weights(op, draw, op.kernel, x)
+    parts = []
+    for phase in op.phases:
         taps = weight
         for axis, along in enumerate(phase, start=2):
             taps = np.take(taps, along.taps or (0,), axis=axis)
-        draw.args.append(packed_weights(taps, op.x, op.y, op.weight_shape(phase)))
-    grouped = weight.reshape(parts, outs, ins, *op.kernel)
+        parts.append(taps if all(axis.taps for axis in phase) else np.zeros_like(taps))
+        shape = op.weight_shape(phase)
+        packed = packed_weights(parts[-1][: op.y.channels], op.x, op.y, shape)
+        draw.args.append(np.ascontiguousarray(op.dot.interleaved(packed)))
+    grouped = weight.reshape(groups, -1, *weight.shape[1:])
+    x = _with_all_groups(op, x)
     whole = run_layer(
         "ConvTranspose",
-        [x, np.swapaxes(grouped, 1, 2).reshape(parts * ins, outs, *op.kernel)],
+        [x, np.swapaxes(grouped, 1, 2).reshape(x.shape[1], -1, *op.kernel)],
         op.y.rank,
         strides=op.strides,
         dilations=op.dilations,
-        group=parts,
-    )
+        group=groups,
+    )[:, : op.y.channels]
     value = np.zeros((draw.images, op.y.channels, *op.y.spatial), np.float32)
     ends = [low + size for low, size in zip(op.befores, op.y.spatial, strict=True)]
     found = cut(whole, op.befores, ends)
     cut(value, (0, 0, 0), found.shape[2:])[...] = found
-    return Meaning(value=value)
+    if isinstance(op.dot, ByteDot):
+        value = _started(op, draw, value, _zero(op, op.dot), *parts)
+    return Meaning(value=value, factor=factor)

@@ -82,6 +82,7 @@ WEIGHTS = {
     "fine": np.float32(0.02),
     "low": np.int8(-3),
     "qw": np.random.default_rng(0).integers(-127, 128, (20, 20, 3, 3)).astype(np.int8),
+    "qg": np.random.default_rng(1).integers(-127, 128, (20, 4, 3, 3)).astype(np.int8),
     "qs": np.full(20, 0.01, np.float32),
     "qz": np.zeros(20, np.int8),
 }
@@ -136,6 +137,11 @@ BODIES = {
     "signed": "p = QuantizeLinear (a, fine, low) b = DequantizeLinear (p, fine, low) "
     "v = DequantizeLinear <axis = 0> (qw, qs, qz) "
     f"c = Conv {PADS} (b, v) y = MaxPool <kernel_shape = [2, 2]> (c)",
+    "bytes of groups": f"{QUANTIZED} g = DequantizeLinear (qg, step) "
+    f"c = Conv <group = 5, {PADS[1:-1]}> (b, g) d = Relu (c) "
+    "q = QuantizeLinear (d, step, zero) y = DequantizeLinear (q, step, zero)",
+    "bytes transposed": f"{QUANTIZED} "
+    "y = ConvTranspose <strides = [2, 3], pads = [1, 0, 0, 1]> (b, v)",
     "moved": f"{QUANTIZED} m = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (b) "
     "q = QuantizeLinear (m, step, zero) e = DequantizeLinear (q, step, zero) "
     f"y = Conv {PADS} (e, v)",
@@ -178,14 +184,16 @@ def test_axes_of_size_one(name, size) -> None:
     check(graph(name, size=size))
 
 
-@pytest.mark.parametrize("name", ["bytes", "signed", "moved"])
+@pytest.mark.parametrize(
+    "name", ["bytes", "signed", "moved", "bytes of groups", "bytes transposed"]
+)
 def test_integer_products(monkeypatch, name) -> None:
     make_runnable("avx512-vnni", monkeypatch)
     check(graph(name), "avx512-vnni")
 
 
 @pytest.mark.parametrize("isa", ["avx2", "avx512-bf16"])
-@pytest.mark.parametrize("name", ["convolution", "strides", "depthwise", "chain"])
+@pytest.mark.parametrize("name", ["convolution", "strides", "depthwise", "transposed", "chain"])
 def test_bfloat16(monkeypatch, name, isa) -> None:
     make_runnable(isa, monkeypatch)
     pipeline = planish.Pipeline.parse("convert-precision{to=bfloat16,compute=half}")
