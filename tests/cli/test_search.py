@@ -71,6 +71,22 @@ def test_the_same_again_from_the_journal_and_from_the_pipeline(call, files, tmp_
     assert "the samples are others than the search had" in words
 
 
+@pytest.mark.slow  # a whole search; tests/tools/search/test_plan.py has the pipeline of one plan
+def test_pipelines_of_the_front_are_what_optimize_runs(call, files, tmp_path):
+    code, shown, err = call(*files, "--max-drop", "90%", "--speedup", "50x", "--json")
+    assert code == 3, err
+    points = json.loads(shown)["points"]
+    staged = [point for point in points if len(point["stages"]) == 2]
+    assert staged
+    for point in (points[1], staged[0], staged[-1]):
+        asked = ("-p", point["pipeline"], "--feeds", "feeds.npz", "--verify", "off")
+        assert call("optimize", "model.onnx", "-o", "again.onnx", *asked)[0] == 0
+        one, other = (planish.load(path) for path in (point["model"], "again.onnx"))
+        assert [(n.op, n.outputs[0].shape) for n in one.nodes] == [
+            (n.op, n.outputs[0].shape) for n in other.nodes
+        ]
+
+
 def test_a_search_that_is_ended_goes_on_to_the_same_bytes(call, files, tmp_path, monkeypatch):
     asked = (*files, "--max-drop", "1%", "--speedup", "50x")
     code, _, told = call(*asked)
