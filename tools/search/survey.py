@@ -32,7 +32,7 @@ _INT8 = (
     "quantize{measure=false,guard=off,calibration=min-max,correct-bias=false,channel-scales=false"
 )
 _TIMED = {
-    "float": "exact",
+    "float": PRESETS["exact"],
     "int8": f"{_INT8}}},{PRESETS['simplify']}",
     "weights4": "exact,quantize-weights{bits=4}",
 }
@@ -168,7 +168,7 @@ class Survey:
                     model = substituted[treatment.substitute]
                 builds[place, level] = self._build(
                     model,
-                    f"{shrink}{_TIMED[treatment.precision]}",
+                    f"{shrink}{_timed(treatment)}",
                     f"{treatment.name} everywhere, {AMOUNTS[level]:.0%} of the channels gone",
                     _FEW,
                 )
@@ -293,6 +293,15 @@ class Survey:
         late = (task.what for task, outcome in zip(tasks, found, strict=True) if outcome.late)
         self.left_out += late
         return found
+
+
+def _timed(treatment: Treatment) -> str:
+    """Return the passes behind which a network is timed in which all layers have `treatment`.
+
+    The factors of one layer are not composed with those of the next, whose time theirs would be.
+    """
+    text = _TIMED[treatment.precision]
+    return text if treatment.substitute is None else text.replace("compose-linear,", "")
 
 
 def _nodes(treatment: Treatment, names: Names) -> Mapping[str, Sequence[str]]:
