@@ -208,7 +208,9 @@ def _again(
 
 def nameless(text: str) -> str:
     """Return `text` without the names of tensors and nodes, and without numbers."""
-    return re.sub(r"'[^']*'|\b[ntxy]\d+(_\d+)*\b|-?\b\d[\w.+]*(-\d+)?", "_", text)[:160]
+    return re.sub(r"'[^']*'|\b[0-9a-f]{32}\b|\b[ntxy]\d+(_\d+)*\b|-?\b\d[\w.+]*(-\d+)?", "_", text)[
+        :160
+    ]
 
 
 def told(error: Exception) -> str:

@@ -11,7 +11,7 @@ from .builder import Builder
 from .elementwise import activation, cast_to
 
 
-def _number(b: Builder, x: str, value: float) -> str:
+def number(b: Builder, x: str, value: float) -> str:
     array = b.arrays[x]
     shape = b.pick((), (), (1,), (1,) * array.ndim)
     return b.constant(np.full(shape, value, array.dtype))
@@ -128,7 +128,7 @@ def spelled(b: Builder, x: str | None = None) -> str | None:
     x = x or b.floating()
     if x is None:
         return None
-    n = lambda value: _number(b, x, value)  # noqa: E731
+    n = lambda value: number(b, x, value)  # noqa: E731
     one = b.one
 
     def then(op: str, *inputs: str | None) -> str | None:
@@ -189,7 +189,7 @@ def normalized(b: Builder) -> str | None:
     if b.chance(0.4) or squares is None:
         squares = b.one("Mul", centred, centred)
     variance = spell.reduce(b, "ReduceMean", squares or x, axes, keepdims=1)
-    moved = b.one("Add", variance, _number(b, variance, 1e-3)) if variance else None
+    moved = b.one("Add", variance, number(b, variance, 1e-3)) if variance else None
     root = b.one("Sqrt", moved) if moved else None
     made = b.one("Div", centred, root) if root else None
     for op in ("Mul", "Add"):
