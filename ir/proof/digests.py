@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ..core import dtypes
 from ..core.errors import CertificateError
-from ..core.variables import EmptyList, dense_values, exotic_type, is_standard
+from ..core.variables import EmptyList, dense_values, exotic_type
 
 Array = np.ndarray[Any, Any]
 
@@ -68,23 +68,8 @@ class Digests:
         shape = None if tensor.shape is None else [str(size) for size in tensor.shape]
         return repr((tensor.name, dtypes.type_name(tensor.dtype), shape, default))
 
-    def _node(self, node: gs.Node) -> str:
-        attributes = sorted((name, self.attribute(value)) for name, value in node.attrs.items())
-        domain = "" if is_standard(node) else node.domain
-        inputs, outputs = [t.name for t in node.inputs], [t.name for t in node.outputs]
-        while inputs and not inputs[-1]:
-            inputs.pop()
-        return repr((domain, node.op, attributes, inputs, outputs))
-
     def attribute(self, value: Any) -> str:
-        """Return what is equal for equal attributes; of a subgraph with the names in it."""
-        if isinstance(value, gs.Graph):
-            inner = sorted(map(self._node, value.nodes))
-            ports = [[t.name for t in ports] for ports in (value.inputs, value.outputs)]
-            read = [t for node in value.nodes for t in node.inputs]
-            constants = (t for t in (*read, *value.inputs, *value.outputs) if _is_constant(t))
-            held = sorted({f"{t.name!r} {self.constant(t)}" for t in constants})
-            return _digest((inner, ports, held))
+        """Return what is equal for equal attributes that are no graphs."""
         if isinstance(value, gs.Tensor):
             values = dense_values(value)
             return repr(value) if values is None else self.of(values)
@@ -99,10 +84,6 @@ class Digests:
         if isinstance(value, list | tuple):
             return repr([self.attribute(each) for each in value])
         return repr(float(np.float32(value)) if isinstance(value, float) else value)
-
-
-def _is_constant(tensor: gs.Tensor) -> TypeGuard[gs.Constant]:
-    return isinstance(tensor, gs.Constant)
 
 
 def _digest(value: Any) -> str:

@@ -14,10 +14,13 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ..core.constant_nodes import dense_value_of_constant_node
-from ..core.variables import is_standard, subgraphs_of
+from ..core.variables import dense_values, is_standard, subgraphs_of
 from ..graph.declared import declared, function_version
 from ..ops.traits import traits_of
+from ..ops.traits.groups import BIASED_LAYERS
 from .digests import Digests
+
+_BIAS = 2
 
 
 class Expressions:
@@ -27,11 +30,17 @@ class Expressions:
     for: then the tensor is known to be equal to the one that has this key.
     """
 
-    def __init__(self, graph: gs.Graph, digests: Digests) -> None:
+    def __init__(self, graph: gs.Graph, digests: Digests, outer: Expressions | None = None) -> None:
         self.graph = graph
         self._digests = digests
+        self._outer = outer  # of the graph around this one, whose inputs count by their places
+        self._depth: int = outer._depth + 1 if outer else 0
+        self._opset: int = outer._opset if outer else int(graph.opset)
         self._inputs = {id(tensor) for tensor in graph.inputs}
-        self._keys = {id(t): f"input {t.name!r}" for t in graph.inputs}
+        self._keys = {
+            id(t): f"input {(self._depth, at) if outer else t.name!r}"
+            for at, t in enumerate(graph.inputs)
+        }
         self.producer = {id(t): node for node in graph.nodes for t in node.outputs if t.name}
 
     def set(self, tensor: gs.Tensor, key: str) -> None:
@@ -74,7 +83,8 @@ class Expressions:
             found = self._keys[id(tensor)] = f"constant {self._digests.constant(tensor)}"
             return found
         if id(tensor) not in self.producer:
-            return f"outside {tensor.name!r}"
+            outside = self._outer._known(tensor) if self._outer else None
+            return outside or f"outside {tensor.name!r}"
         return None
 
     def _enter(self, node: gs.Node) -> None:
@@ -101,10 +111,10 @@ class Expressions:
         return None
 
     def _node(self, node: gs.Node) -> tuple[Any, ...]:
-        opset = int(self.graph.opset)
+        opset = self._opset
         traits = traits_of(node, opset)
         inputs = [self._known(tensor) for tensor in node.inputs]
-        while inputs and not inputs[-1]:
+        while inputs and (not inputs[-1] or _adds_zero(node, len(inputs) - 1)):
             inputs.pop()
         if traits.commutative and len(inputs) == 2:
             inputs.sort(key=str)
@@ -125,10 +135,18 @@ class Expressions:
         )
 
     def _attribute(self, value: Any) -> str:
-        if isinstance(value, gs.Graph):
-            outside = [f"{t.name!r} {self._known(t)}" for t in captured(value)]
-            return _digest((self._digests.attribute(value), sorted(outside)))
-        return self._digests.attribute(value)
+        if not isinstance(value, gs.Graph):
+            return self._digests.attribute(value)
+        body = Expressions(value, self._digests, self)
+        return _digest((len(value.inputs), [body.key(tensor) for tensor in value.outputs]))
+
+
+def _adds_zero(node: gs.Node, place: int) -> bool:
+    """Say whether an input is a bias of zeros: fused operators have one where layers have none."""
+    if node.op not in BIASED_LAYERS or not is_standard(node) or place != _BIAS:
+        return False
+    values = dense_values(node.inputs[place])
+    return values is not None and not values.any()
 
 
 def captured(body: gs.Graph) -> list[gs.Tensor]:

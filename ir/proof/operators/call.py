@@ -81,10 +81,12 @@ class Call:
         return [value for value in self.inputs if value is not None]
 
     def attribute(self, name: str) -> Any:
-        """Return an attribute, or its default."""
+        """Return an attribute, or its default: floats as a file holds them, in 32 bits."""
         found = attribute(self.node, name, self.opset)
         if isinstance(found, gs.Node.AttributeRef):
             raise UnsupportedError(f"attribute {name} that a caller decides")
+        if isinstance(found, float):
+            return float(np.float32(found))
         return found.decode() if isinstance(found, bytes) else found
 
     def ints(self, name: str, position: int | None = None) -> list[int] | None:

@@ -74,6 +74,33 @@ def test_a_file_holds_of_the_portable_model_as_well(graph, result, tmp_path):
         check_certificate(tmp_path / "before.onnx", tmp_path / "after.onnx", found)
 
 
+SCAN = """g (float[4] x, float c) => (float[] y) {
+    s, y = Scan <num_scan_inputs = 1, body = b (float[] p, float[] e) => (float[] q, float[] f)
+        { q = Max(p, e) g = Sigmoid(e) f = Mul(e, g) }> (c, x) }"""
+SWISH = """<ir_version: 8, opset_import: ["" : 13]> g (float[4] x) => (float[4] y) {
+    a = Add(x, three) b = Clip(a, zero, six) p = Mul(x, b) y = Div(p, six) }"""
+NUMBERS = {"zero": np.float32(0), "three": np.float32(3), "six": np.float32(6)}
+
+
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize(
+    ("text", "constants"),
+    [
+        ("g (float[1,3,8,8] x) => (float[] y) { c = Conv(x, w) y = Relu(c) }", WEIGHTS),
+        (SCAN, {}),
+        (SWISH, NUMBERS),
+    ],
+    ids=["a bias that is made", "names inside of a body", "an attribute of 53 bits"],
+)
+def test_what_a_file_says_otherwise_is_no_part_of_a_certificate(text, constants, portable):
+    """A fused operator has a bias, a body names its tensors, and Python's floats have 53 bits."""
+    graph = graph_of(text, constants)
+    result = planish.Pipeline.parse("exact").run(graph, verify="prove")
+    assert result.edits
+    model = planish.to_model(result.graph, portable=portable)
+    check_certificate(planish.to_model(graph), model, result.certificate)
+
+
 def test_the_same_run_gives_the_same_bytes(graph, result, tmp_path):
     again = planish.Pipeline.parse("exact").run(graph, verify="prove")
     for name, each in (("a", result), ("b", again)):
