@@ -13,6 +13,7 @@ from .generic import schedule_generic
 from .onnxruntime_calls import nodes_elsewhere
 from .parts import KernelCompiler, KernelObject
 from .pointer_kernels import register_pipeline
+from .pool import with_pool
 from .shape_order import relax_pipeline
 from .single_call import arena_of, merge_calls
 
@@ -53,7 +54,7 @@ def build(
         # take longer than for all kernels.
         calling = tvm.target.Target({**machine.llvm(threads), "opt-level": 0})
         library = tvm.compile(
-            module,
+            with_pool(module, machine),
             target=calling if parts else target,
             relax_pipeline=relax_pipeline(),
             tir_pipeline=register_pipeline(),

@@ -6,6 +6,7 @@ from typing import Any
 
 _CPU = 1  # DLPack's number
 MARK = "planish.pointers"  # a kernel that only `network` calls
+EXPORTED = "planish.exported"  # such a function that code of LLVM's finds by its name
 
 
 def of_pointers(kernel: Any) -> Any:
@@ -37,8 +38,9 @@ def register_pipeline(*, apart: bool = False) -> str:
 
     def pipeline() -> tuple[Any, Any, Any]:
         usual, *finish = known.get_tir_pipeline("s_tir")
-        made = [tvm.transform.module_pass(f, opt_level=0) for f in (_hidden, _on_cpu, _found)]
-        before, *after = made if apart else made[:2]
+        last = _found if apart else _exported
+        made = [tvm.transform.module_pass(f, opt_level=0) for f in (_hidden, _on_cpu, last)]
+        before, *after = made
         return (tvm.transform.Sequential([before, usual, *after]), *finish)
 
     name = "planish-apart" if apart else "planish"
@@ -67,10 +69,19 @@ def _on_cpu(module: Any, _: Any) -> Any:
 
 def _found(module: Any, _: Any) -> Any:
     """Let the linker find the kernels; TVM would make a function of its own convention of them."""
-    for name, function in _marked(module):
+    return _named(module, MARK)
+
+
+def _exported(module: Any, _: Any) -> Any:
+    """Let code that is imported find what it calls."""
+    return _named(module, EXPORTED)
+
+
+def _named(module: Any, mark: str) -> Any:
+    for name, function in _marked(module, mark):
         module[name] = function.with_attr("global_symbol", str(name.name_hint))
     return module
 
 
-def _marked(module: Any) -> list[tuple[Any, Any]]:
-    return [(name, f) for name, f in module.functions_items() if f.attrs and MARK in f.attrs]
+def _marked(module: Any, mark: str = MARK) -> list[tuple[Any, Any]]:
+    return [(name, f) for name, f in module.functions_items() if f.attrs and mark in f.attrs]

@@ -127,8 +127,7 @@ def _network(
                 return tirx.call_extern("int32", step.function, *operands, *parts)
             return ir.Call(step.function, [*operands, *parts], ret_ty=status)
 
-        team = Team(claims, arena)
-        claims.clear(arena)
+        team = Team(claims, machine, kernels, arena)
         for is_shared, some in itertools.groupby(phases, lambda phase: bool(phase[0].stage)):
             if is_shared:
                 made: Iterable[Any] = [

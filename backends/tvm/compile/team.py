@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..kernels.frame import INDEPENDENT
+from ..spec.machine import CpuMachine
 from .claim import Claimed, Claims
+from .region import SharedRegion
 
 _MOST_PARTS = 4096  # of a kernel, so that the sum over many fits
-_TURNS = 256  # as many threads at most
 Call = Callable[[Any, Any], Any]  # a range of parts -> the call that does them
 
 
@@ -100,70 +101,76 @@ class Work:
 
 
 class Team:
-    """Threads that work together: regions of stages, one after the other.
+    """Threads that work together, in functions of `module`: regions of stages, one after the other.
 
-    `state`: memory that `claims` have cleared. Stages are numbered from one region to the next.
+    `arena`: a pointer to memory, of which they may have what `claims` need.
     """
 
-    def __init__(self, claims: Claims, state: Any) -> None:
+    def __init__(self, claims: Claims, machine: CpuMachine, module: Any, arena: Any) -> None:
         self._claims = claims
-        self._state = state
-        self._regions = self._number = self._finished = 0  # so many emitted; parts in all stages
+        self._machine = machine
+        self._module = module
+        self._arena = arena
+        self._regions = 0  # so many emitted
 
     def emit(self, phases: Sequence[Sequence[Work]]) -> Any:
-        """Emit a region that all threads run, and return what tells of a failure: not 0.
+        """Emit a region that threads run, and return what tells of a failure: not 0.
 
-        The stages of a phase do not need each other; all of the phase before are finished. Who
-        leaves the region has waited for all threads.
+        The stages of a phase do not need each other; all of the phase before are finished. Who runs
+        the region has waited for all parts.
         """
-        from tvm import tirx
-        from tvm.tirx.script.builder import ir as script
+        phases = list(_chained(phases))
+        claimed = _claimed(phases)
 
-        self._regions += 1
-        zero = tirx.const(0, "int32")
-        # What a region returns TVM does not look at where there is one thread.
-        failed = script.alloc_buffer((1,), "int32")
-        script.buffer_store(failed, zero, [0])
-        # TVM does not say how many threads there are. Each begins at a turn of its own, and in the
-        # next one it finds that all is claimed. What is allocated here is a thread's own.
-        with (
-            script.parallel(0, _TURNS) as turn,
-            self._claims.until_closed(self._state, self._regions),
-        ):
-            share = script.bind((turn * self._claims.shares) // _TURNS)
-            own = script.alloc_buffer((1,), "int32")
-            script.buffer_store(own, zero, [0])
-            for index, phase in enumerate(_chained(phases)):
+        def body(state: Any, share: Any, stages: Any, parts: Any) -> None:
+            for index, (phase, several) in enumerate(zip(phases, claimed, strict=True)):
                 if index:
-                    self._claims.wait(self._state, self._finished)
-                goal = self._finished + sum(work.parts for work in phase)
-                for work in phase:
-                    self._number += 1
-                    self._finished += work.parts
-                    stage = Claimed(
-                        number=self._number, parts=work.parts, until=self._finished, goal=goal
-                    )
-                    self._emit_stage(stage, work.calls, own, share)
-            with script.If(own[0] != zero), script.Then():
-                script.buffer_store(failed, own[0], [0])
-        return failed[0]
+                    self._claims.wait(state, parts + claimed[index - 1][-1].goal)
+                for work, stage in zip(phase, several, strict=True):
+                    self._emit_stage(state, stage.behind(stages, parts), work.calls, share)
 
-    def _emit_stage(self, stage: Claimed, calls: Sequence[Call], status: Any, share: Any) -> None:
+        name = f"planish_region_{self._regions}"
+        self._regions += 1
+        region = SharedRegion.of(name, self._module, self._claims.shares, body)
+        last = claimed[-1][-1]
+        count = last.number, last.goal
+        return region.run(self._claims, self._module, self._machine, self._arena, count)
+
+    def _emit_stage(self, state: Any, stage: Claimed, calls: Sequence[Call], share: Any) -> None:
         """Emit what one thread does of a stage."""
         from tvm import tirx
         from tvm.tirx.script.builder import ir as script
 
-        claimed = script.alloc_buffer((3,), "int32")
-        script.buffer_store(claimed, tirx.const(0, "int32"), [2])
+        zero = tirx.const(0, "int32")
+        claimed, failed = script.alloc_buffer((3,), "int32"), script.alloc_buffer((1,), "int32")
+        script.buffer_store(claimed, zero, [2])
 
         def claim() -> None:
-            self._claims.claim(self._state, stage, share, tirx.address_of(claimed[0]))
+            self._claims.claim(state, stage, share, tirx.address_of(claimed[0]))
 
         claim()
         with script.While(claimed[1] > claimed[0]):
+            script.buffer_store(failed, zero, [0])
             for call in calls:
-                script.buffer_store(status, status[0] | call(claimed[0], claimed[1]), [0])
+                script.buffer_store(failed, failed[0] | call(claimed[0], claimed[1]), [0])
+            with script.If(failed[0] != zero), script.Then():
+                self._claims.fail(state, failed[0])
             claim()
+
+
+def _claimed(phases: Sequence[Sequence[Work]]) -> list[list[Claimed]]:
+    """Return the stages of `phases`, numbered in their order."""
+    found: list[list[Claimed]] = []
+    number, finished = 0, 0
+    for phase in phases:
+        goal = finished + sum(work.parts for work in phase)
+        stages = []
+        for work in phase:
+            number += 1
+            finished += work.parts
+            stages.append(Claimed(number=number, parts=work.parts, until=finished, goal=goal))
+        found.append(stages)
+    return found
 
 
 def _chained(phases: Sequence[Sequence[Work]]) -> Iterator[Sequence[Work]]:

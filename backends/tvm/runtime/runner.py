@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from .built import Built
 from .header import Header
 from .linker import loaded
 from .onnx_node import register, take_error
-from .threads import Turn, making_code, run_on
+from .pool import join, run_with_helpers, wait_for_leaving
+from .threads import Turn, allow, making_code, run_on
 
 _LARGE_PAGE = 2 << 20
 
@@ -33,6 +34,8 @@ class Runner:
     TVM makes machine code of a library that was just compiled for its first run: one that is only
     saved needs none.
     """
+
+    _joined = False  # whether it runs on the pool of helpers
 
     def __init__(
         self, header: Header, built: Built, constants: list[Array], threads: int | None
@@ -51,6 +54,7 @@ class Runner:
         # Made at the first run, in its turn: a lock of its own would stay taken in a fork.
         self._machine: Any = None
         self._main: Any = None
+        self._library: Any = None
         # Copied here: what constants are mapped from may change before the first run.
         if header.target == "cuda":
             self._packed = [tvm.runtime.tensor(values, self._device) for values in self.constants]
@@ -59,7 +63,9 @@ class Runner:
             lasting = _in_large_pages([*self.constants, *arena])
             self._packed = [_tensor(values) for values in lasting]
         self._running = Turn()  # the virtual machine and the copies serve one run
-        self.threads = threads or len(core_numbers())
+        cores = len(core_numbers())
+        self.threads = threads or cores
+        self._at_once = min(self.threads, cores)
 
     @property
     def machine(self) -> Any:
@@ -72,6 +78,8 @@ class Runner:
             with making_code:
                 code = self._built.code
                 library = loaded(code) if code else self._built.library
+                self._library = getattr(library, "mod", library)
+                self._joined = join(self._library, self._at_once)
                 self._machine = relax.VirtualMachine(library, self._device)
         return self._machine
 
@@ -92,8 +100,20 @@ class Runner:
             feeds = {**self.defaults, **feeds}
             given = [self._lent(name, np.require(feeds[name], None, "C")) for name in names]
             main = self._code()
-            found = run_on(self.threads, lambda: self._called(main, [*given, *self._packed]))
+            found = self._on_threads(lambda: self._called(main, [*given, *self._packed]))
             return {name: _array(name, found[i]) for i, name in enumerate(results)}
+
+    def _on_threads(self, run: Callable[[], Any]) -> Any:
+        """Return what `run` returns, on as many threads as there are cores at most."""
+        if not self._joined:
+            return run_on(self.threads, run)
+        allow(self._at_once)
+        return run_with_helpers(self._library, self._at_once, run)
+
+    def __del__(self) -> None:
+        """Let go of code and memory when no helper is at them."""
+        if self._joined:
+            wait_for_leaving()
 
     def _called(self, main: Any, given: list[Any]) -> Any:
         """Return the results; raises ExecutionError where a run fails."""

@@ -1,4 +1,4 @@
-"""The threads that networks run on: one pool in a process, whoever calls.
+"""The threads that networks run on where they have no pool of helpers (`pool`), one at a time.
 
 TVM makes a pool for each thread that calls it, and fixes its size at the first use. So all runs on
 several threads are handed to one worker of planish's own, which has the pool: a server with a
@@ -145,10 +145,12 @@ def run_on(threads: int, run: Callable[[], _Result]) -> _Result:
     """
     if threads == 1:
         _use_no_pool()
+        allow(1)
         return run()
 
     def on_pool() -> _Result:
         use_pool(threads)
+        allow(threads)
         return run()
 
     if _worker is not None and _worker.is_here():  # it is what the starting of another waits for
@@ -177,7 +179,12 @@ def use_pool(threads: int) -> None:
 
 def threads_here() -> int:
     """Return how many threads what this thread calls may use."""
-    return getattr(_here, "threads", None) or 1
+    return getattr(_here, "allowed", 1)
+
+
+def allow(threads: int) -> None:
+    """Say how many threads what this thread calls may use."""
+    _here.allowed = threads
 
 
 def _use_no_pool() -> None:

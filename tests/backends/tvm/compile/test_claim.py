@@ -10,7 +10,10 @@ import pytest
 
 from planish.backends.tvm.compile.claim import Claims
 from planish.backends.tvm.compile.pointer_kernels import MARK, register_pipeline
+from planish.backends.tvm.compile.pool import with_pool
 from planish.backends.tvm.compile.team import Team, Work
+from planish.backends.tvm.runtime.pool import join, run_with_helpers
+from planish.backends.tvm.runtime.pool_memory import SERVE
 from planish.backends.tvm.runtime.threads import use_pool
 from planish.backends.tvm.spec.machine import MACHINES, host_isa
 
@@ -18,7 +21,7 @@ pytest.importorskip("tvm")
 
 # A claim, a sum, a sum that is read with what was before it, and the system's call to sleep.
 ATOMIC = {
-    "avx2": (r"lock\s+cmpxchgq", r"lock\s+xaddl", r"\bpause\b", r"\bsyscall\b"),
+    "avx2": (r"lock\s+cmpxchgq", r"lock\s+xaddq", r"\bpause\b", r"\bsyscall\b"),
     "neon": (r"\bcasx?\b|\bstxr\b", r"\bldaddal\b|\bstlxr\b", r"\bldap?r\b", r"\bsvc\b"),
 }
 
@@ -28,6 +31,7 @@ def code_of(isa: str) -> str:
 
     module = tvm.IRModule()
     Claims(MACHINES[isa], 4, module)
+    with_pool(module, MACHINES[isa])
     target = tvm.target.Target(MACHINES[isa].llvm(4))
     with target:
         pipeline = register_pipeline(apart=True)
@@ -49,12 +53,14 @@ def test_other_systems_are_not_asked_as_linux_is(system, yields, monkeypatch) ->
     code = code_of("avx2")
     assert yields in code
     assert "syscall" not in code
+    assert SERVE not in code
 
 
 def program(parts: list[int], shares: int):
     """Return a function (seen, behind, state): stages of `parts`, each of which needs all before.
 
-    `seen` counts how often a part is done, `behind` how many parts of the stage before it were.
+    `seen` counts how often a part is done, `behind` how many parts of the stage before it were; the
+    first one's, how many of the last stage were when the run was over.
     """
     import tvm
     from tvm import ir, tirx
@@ -87,45 +93,55 @@ def program(parts: list[int], shares: int):
             script.arg(n, script.buffer((len(parts), most), "int32")) for n in ("seen", "behind")
         )
         memory = script.arg("state", script.buffer((claims.size,), "uint8"))
-        state = tirx.address_of(memory[0])
-        claims.clear(state)
+        state, *given = (
+            script.Bind(tirx.address_of(one)) for one in (memory[0], seen[0, 0], behind[0, 0])
+        )
 
         def call(stage: int):
-            given = [tirx.address_of(each[0, 0]) for each in (seen, behind)]
             callee = module.get_global_var(f"stage_{stage}")
             return lambda *part: ir.Call(callee, [*given, *part], ret_ty=ir.PrimType("int32"))
 
-        failed = Team(claims, state).emit([[Work(n, [call(i)])] for i, n in enumerate(parts)])
+        failed = Team(claims, machine, module, state).emit(
+            [[Work(n, [call(i)])] for i, n in enumerate(parts)]
+        )
         with script.Assert(failed == 0, "failed"):
             pass
+        with script.serial(0, parts[-1]) as other:
+            script.buffer_store(behind, behind[0, 0] + seen[len(parts) - 1, other], [0, 0])
     module["main"] = builder.get()
     target = tvm.target.Target(machine.llvm(shares))
     with target:
-        return tvm.compile(module, target=target, tir_pipeline=register_pipeline())["main"], claims
+        whole = with_pool(module, machine)
+        return tvm.compile(whole, target=target, tir_pipeline=register_pipeline()).mod, claims
 
 
 @pytest.mark.parametrize(("shares", "threads"), [(2, 5), (64, 2)])
 def test_every_part_is_done_once_and_after_all_that_it_needs(shares, threads) -> None:
+    """On threads that TVM starts and waits for, then with helpers that come and go as they like."""
     import tvm
 
-    parts = [1, 7, 2000, 900, 1, 1, 40, 2000, 900, 40, 3]  # long enough for two threads to meet
-    run, claims = program(parts, shares)
+    parts = [1, 7, 2000, 900, 1, 1, 40, 3, 2000, 900]  # long enough for two threads to meet
+    library, claims = program(parts, shares)
     wrong: list[int] = []
 
-    def runs() -> None:
-        use_pool(threads)
+    def runs(count: int, on_threads) -> None:
         shape = len(parts), max(parts)
-        for turn in range(50):
+        for turn in range(count):
             seen, behind = (tvm.runtime.tensor(np.zeros(shape, np.int32)) for _ in range(2))
             state = tvm.runtime.tensor(np.full(claims.size, 255, np.uint8))
-            run(seen, behind, state)
+            on_threads(lambda given=(seen, behind, state): library["main"](*given))
             for stage, count in enumerate(parts):
-                before = parts[stage - 1] if stage else 0
                 right = (seen.numpy()[stage, :count] == 1).all()
-                if not right or (behind.numpy()[stage, :count] != before).any():
+                if not right or (behind.numpy()[stage, :count] != parts[stage - 1]).any():
                     wrong.append(turn)
 
-    thread = threading.Thread(target=runs)
+    def on_threads_of_tvm() -> None:
+        use_pool(threads)
+        runs(10, lambda run: run())
+
+    thread = threading.Thread(target=on_threads_of_tvm)
     thread.start()
     thread.join()
+    if join(library, threads):
+        runs(300, lambda run: run_with_helpers(library, threads, run))
     assert not wrong
