@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from ...ir.files.load import load
 from ...ir.metrics.choose import MetricOptions
 from ...ir.metrics.user import is_users
+from ...passes.engine.context import Report, report_nothing
 from ...passes.quantize.quantize.mixed_precision.bounds import Accuracy, AccuracyBounds
 from ...passes.quantize.quantize.mixed_precision.evaluator import ChoiceEvaluator
 from ..tasks.journal import TaskJournal
@@ -38,7 +39,13 @@ class NamedGraphs:
         """The graph that they are compared with."""
         return self._reference
 
-    def build(self, chosen: Collection[str], *, corrected: bool = False) -> gs.Graph:
+    def build(
+        self,
+        chosen: Collection[str],
+        *,
+        corrected: bool = False,
+        report: Report = report_nothing,
+    ) -> gs.Graph:
         """Return the one candidate that `chosen` names."""
         (name,) = chosen
         return self._made[name]()

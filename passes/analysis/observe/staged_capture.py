@@ -22,14 +22,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.core.build import make_variable
 from ....ir.core.errors import FeedError
 from ....ir.graph.backward_slice import backward_slice, names_read
-from ....ir.graph.clone import clone
-from ....ir.graph.uses import scopes
 from ....ir.run.reference import Reference
 from ...engine.context import Feeds
 from .capture import Arrays, check_finite, held_values
+from .part import run_part
 
 # What files may take.
 _MOST_DISK = 2**30
@@ -133,7 +131,7 @@ class StagedCapture:
                     check_finite(feed, sample)
                 if run is None and every:
                     wanted = sorted((live | {*names}) & made)
-                    run = _part(
+                    run = run_part(
                         self._graph, every, known, [*wanted, *beyond], optimized=self._optimized
                     )
                 given = dict(feed) | known
@@ -193,24 +191,3 @@ class StagedCapture:
 def _is_of_bytes(value: Any) -> bool:
     """Say whether a file takes `value`: no sequence or optional, and no text."""
     return isinstance(value, np.ndarray) and not value.dtype.hasobject
-
-
-def _part(
-    graph: gs.Graph,
-    nodes: Sequence[gs.Node],
-    known: Arrays,
-    wanted: Sequence[str],
-    *,
-    optimized: bool,
-) -> Reference:
-    """Return `nodes` of `graph`, ready to run from the graph's inputs and the arrays `known`."""
-    copy = clone(graph, nodes)
-    tensors = {t.name: t for s in scopes(copy) for n in s.nodes for t in (*n.inputs, *n.outputs)}
-    for name, array in known.items():
-        given = tensors.get(name)
-        if given is None:  # what only later stages read
-            given = make_variable(name)
-        given.dtype, given.shape = array.dtype, None
-        copy.inputs.append(given)
-    copy.outputs = [tensors[name] for name in wanted]
-    return Reference(copy, optimized=optimized)

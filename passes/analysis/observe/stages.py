@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import subgraphs_of
 from ....ir.ops.linear.layer import Layer
+
+Each = TypeVar("Each")
 
 # What the moments of the layers that are looked at in one run may take.
 _MOST_BYTES = 2**29
@@ -44,22 +47,33 @@ def stages_of(
 
     Every layer comes after those whose results reach it. `most_columns`: see `parts_of`.
     """
-    at = {id(layer.node): layer for layer in layers}
-    ends = {id(layer.result) for layer in layers}
+    for level in levels_of(
+        graph, {id(one.node): one for one in layers}, lambda layer: layer.result
+    ):
+        yield from within_memory(level, most_columns)
+
+
+def levels_of(
+    graph: gs.Graph, layers: Mapping[int, Each], result: Callable[[Each], gs.Tensor]
+) -> list[list[Each]]:
+    """Return `layers`, by id of their nodes, in levels: none reads what another of its level gives.
+
+    A level comes after those whose results reach it. `result`: what a layer gives in the end.
+    """
+    ends = {id(result(layer)) for layer in layers.values()}
     depth: dict[int, int] = {}
-    levels: dict[int, list[Layer]] = {}
+    levels: dict[int, list[Each]] = {}
     deepest = 0
     for node in graph.nodes:
         level = max((depth.get(id(t), 0) for t in node.inputs), default=0)
         if any(True for _ in subgraphs_of(node)):
             level = deepest  # its bodies may read anything made before
-        if id(node) in at:
-            levels.setdefault(level, []).append(at[id(node)])
+        if id(node) in layers:
+            levels.setdefault(level, []).append(layers[id(node)])
         for tensor in node.outputs:
             depth[id(tensor)] = level + (id(tensor) in ends)
             deepest = max(deepest, depth[id(tensor)])
-    for level in sorted(levels):
-        yield from within_memory(levels[level], most_columns)
+    return [levels[level] for level in sorted(levels)]
 
 
 def within_memory(

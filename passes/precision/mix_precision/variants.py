@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.clone import clone
-from ...engine.context import Context
+from ...engine.context import Context, Report, report_nothing
 from ..convert_precision import ConvertPrecision
 
 
@@ -25,7 +25,13 @@ class Bfloat16Variants:
         """The graph with no layer in bfloat16."""
         return self.graph
 
-    def build(self, chosen: Collection[str], *, corrected: bool = False) -> gs.Graph:
+    def build(
+        self,
+        chosen: Collection[str],
+        *,
+        corrected: bool = False,
+        report: Report = report_nothing,
+    ) -> gs.Graph:
         """Return a copy of the graph with `chosen` in bfloat16; nothing is corrected afterwards."""
         copy = clone(self.graph)
         others = tuple(key for key in self.layers if key not in chosen)

@@ -199,6 +199,7 @@ class Quantize(Pass):
                 scheme=scheme,
                 feeds=feeds,
                 left_out=self.exclude,
+                report=context.progress,
             ),
             progress=context.progress,
         )

@@ -9,9 +9,10 @@ import itertools
 import math
 from collections.abc import Collection
 
-from ...engine.context import Feeds
+from ...engine.context import Feeds, Report, report_nothing
 from ..extremes import PARTS
 from .mixed_precision.evaluator import ChoiceEvaluator
+from .mixed_precision.steps import MeasuredSteps
 from .variants import QuantizedVariants
 
 # So many of the parts are looked at, of at most so many samples each.
@@ -20,13 +21,20 @@ _MOST_SAMPLES = 8
 _TINY = 1e-300
 
 
-def decibels_gained(variants: QuantizedVariants, chosen: Collection[str], feeds: Feeds) -> float:
+def decibels_gained(
+    variants: QuantizedVariants,
+    chosen: Collection[str],
+    feeds: Feeds,
+    report: Report = report_nothing,
+) -> float:
     """Return what the outputs of `chosen` on integers gain by the scales of `variants`, in dB.
 
     Feeds count as samples: in larger batches a part has samples of others too.
     """
     without = variants.with_scales({})
     gains = []
+    steps = MeasuredSteps(report)
+    steps.begin(2 * _JUDGED, "scales of channels, on samples held back")
     for part in range(_JUDGED):
         most = _MOST_SAMPLES * PARTS
         own = list(itertools.islice(itertools.islice(iter(feeds), most), part, None, PARTS))
@@ -34,7 +42,7 @@ def decibels_gained(variants: QuantizedVariants, chosen: Collection[str], feeds:
             break
         others = {name: one.of_others[part] for name, one in variants.scales.items()}
         noise = [
-            ChoiceEvaluator(each, own).measure(chosen, len(own)).noise
+            ChoiceEvaluator(each, own, progress=steps).measure(chosen, len(own)).noise
             for each in (without, variants.with_scales(others))
         ]
         gains.append(10 * math.log10(max(noise[0], _TINY) / max(noise[1], _TINY)))

@@ -35,7 +35,7 @@ from ....ir.graph.clone import clone
 from ....ir.graph.types import TensorType
 from ....ir.graph.uses import scopes
 from ....ir.run.reference import Reference
-from ...engine.context import Context, Feeds
+from ...engine.context import Context, Feeds, Report, report_nothing
 from ..grids.grid import grid_of_range
 from ..qdq.scoped_views import ScopedViews
 from ..qdq.units import Unit
@@ -64,8 +64,9 @@ class NetworkJudge:
     """Says with which ranges `graph` is best, the nodes called `chosen` on integers.
 
     Ranges come in the order in which they reach further. `left_out`: movements that stay float
-    between them. The first ranges are best where nothing can be said: with few samples, with
-    batches that cannot be split, with bodies, or without outputs of floats.
+    between them. `report` is told how far it is. The first ranges are best where nothing can be
+    said: with few samples, with batches that cannot be split, with bodies, or without outputs of
+    floats.
     """
 
     graph: gs.Graph
@@ -73,6 +74,7 @@ class NetworkJudge:
     scheme: QuantizationScheme
     feeds: Feeds
     left_out: Collection[str] = ()
+    report: Report = report_nothing
 
     def __call__(self, choices: Sequence[HeldBackRanges]) -> int:
         """Return the index of the best of `choices`."""
@@ -96,6 +98,7 @@ class NetworkJudge:
         error: list[Array] = []
         for number, sample in enumerate(itertools.islice(self._samples(), MOST_SAMPLES)):
             wanted = floats(sample)
+            self.report(number / MOST_SAMPLES, "which ranges are best")
             tried = [each[number % FOLDS] for each in grids]
             found = _with_each(tried, network, sample)
             names = [name for name, array in wanted.items() if dtypes.is_float(array.dtype)]

@@ -61,7 +61,13 @@ class UnitSelection:
         """Give channels scales of their own where `chosen`, or some of them, end in floats."""
         own = self.variants
         scales = find_channel_scales(
-            own.reference, chosen, own.ranges, own.scheme, self.feeds, own.left_out
+            own.reference,
+            chosen,
+            own.ranges,
+            own.scheme,
+            self.feeds,
+            own.left_out,
+            self.context.progress,
         )
         return replace(self, variants=own.with_scales(scales))
 
@@ -77,7 +83,7 @@ class UnitSelection:
         without = own.with_scales({})
         if not ends:
             return replace(self, variants=without)
-        gain = decibels_gained(own, chosen, self.feeds)
+        gain = decibels_gained(own, chosen, self.feeds, self.context.progress)
         if gain <= 0:
             return replace(self, variants=without)
         self.context.remark(

@@ -31,6 +31,7 @@ from ....ir.ops.quantization.pairs import channel_scale
 from ....ir.ops.traits.groups import LAYERS
 from ...analysis.observe.capture import Arrays, stream_tensors
 from ...analysis.observe.staged_capture import StagedCapture
+from ...analysis.observe.stages import levels_of
 from ...engine.context import Context, Feeds
 from ..qdq.units import BOUNDING
 from ..rounding.held_back import lasting_part
@@ -87,18 +88,21 @@ def shift_biases(
     few = _First(feeds, _MOST_FEEDS)
     with StagedCapture(graph, few, optimized=False) as actual, context.editing() as edit:
         view = context.view()
-        for number, layer in enumerate(layers):
-            means = _means(_results(layer.node, actual))
-            goal = wanted[layer.float_result].over(_result_scale(layer.node, view))
-            error = goal.minus(means[layer.node.outputs[0].name])
-            bias = _shifted(layer, error, view)
-            if bias is not None:
-                if not edit.begin():
-                    break
-                _write(layer, bias, edit)
-                shifted[layer.float_result] = bias
-            edit.commit()  # what the next layer is measured on
-            context.progress((number + 1) / len(layers))
+        levels = levels_of(graph, {id(one.node): one for one in layers}, _result)
+        done = 0
+        for level in levels:
+            means = _means(_results(level, actual))
+            for layer in level:
+                goal = wanted[layer.float_result].over(_result_scale(layer.node, view))
+                bias = _shifted(layer, goal.minus(means[_result(layer).name]), view)
+                if bias is not None:
+                    if not edit.begin():
+                        return shifted
+                    _write(layer, bias, edit)
+                    shifted[layer.float_result] = bias
+            edit.commit()  # what the next layers are measured on
+            done += len(level)
+            context.progress(done / len(layers))
     return shifted
 
 
@@ -114,12 +118,17 @@ def set_biases(
                 _write(layer, biases[layer.float_result], edit)
 
 
-def _results(layer: gs.Node, actual: StagedCapture) -> Iterator[Arrays]:
-    """Yield what `layer` gives, feed by feed; what it reads counts as run, and it does not yet."""
-    result = layer.outputs[0].name
-    with closing(actual.stage([layer.inputs[0].name], beyond=[result])) as found:
+def _results(layers: Sequence[IntegerLayer], actual: StagedCapture) -> Iterator[Arrays]:
+    """Yield what `layers` give, feed by feed; what they read counts as run, and they do not yet."""
+    results = [_result(layer).name for layer in layers]
+    sources = list(dict.fromkeys(layer.node.inputs[0].name for layer in layers))
+    with closing(actual.stage(sources, beyond=results)) as found:
         for arrays in found:
-            yield {result: arrays[result]}
+            yield {result: arrays[result] for result in results}
+
+
+def _result(layer: IntegerLayer) -> gs.Tensor:
+    return layer.node.outputs[0]
 
 
 def _layers(

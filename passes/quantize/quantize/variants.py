@@ -15,7 +15,7 @@ from ....ir.graph.clone import clone_with_types
 from ....ir.graph.types import Types
 from ....ir.ops.shapes.infer import infer_types
 from ...engine.analyses import Analyses
-from ...engine.context import Context, Feeds
+from ...engine.context import Context, Feeds, Report, report_nothing
 from .calibration.observers import Range
 from .channel_scales.scales import ScaledTensor
 from .float_layers import take_float_layers, take_rounded_layer
@@ -37,7 +37,13 @@ class Variants(Protocol):
     def reference(self) -> gs.Graph:
         """The graph with nothing chosen."""
 
-    def build(self, chosen: Collection[str], *, corrected: bool = False) -> gs.Graph:
+    def build(
+        self,
+        chosen: Collection[str],
+        *,
+        corrected: bool = False,
+        report: Report = report_nothing,
+    ) -> gs.Graph:
         """Return a copy of the graph that computes as it does with those `chosen`."""
 
     def build_alone(self, node: str) -> gs.Graph:
@@ -84,12 +90,19 @@ class QuantizedVariants:
         """Return the same with `scales`."""
         return replace(self, scales=scales, _biases={})
 
-    def build(self, chosen: Collection[str], *, corrected: bool = False) -> gs.Graph:
+    def build(
+        self,
+        chosen: Collection[str],
+        *,
+        corrected: bool = False,
+        report: Report = report_nothing,
+    ) -> gs.Graph:
         """Return a copy of the graph in which the nodes called `chosen` run on integers.
 
         `corrected`: with the biases that the result will have, which times do not depend on.
         """
         copy, context = self._copy(self.graph)
+        context.progress = report
         self.apply(copy, context, chosen, corrected=corrected)
         return copy
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import node_key
-from ....engine.context import Context, Feeds, report_nothing
+from ....engine.context import Context, Feeds, Report, report_nothing
 from ...equalize_ranges.channel_ranges import observe_channels
 from ...equalize_ranges.channel_tensor import ChannelTensor
 from ...qdq.scoped_views import ScopedViews
@@ -43,6 +43,7 @@ def find_channel_scales(
     scheme: QuantizationScheme,
     feeds: Feeds,
     left_out: Collection[str] = (),
+    report: Report = report_nothing,
 ) -> dict[str, ScaledTensor]:
     """Return the scales, by tensor name, of what convolutions among `chosen` give.
 
@@ -58,10 +59,15 @@ def find_channel_scales(
         return {}
     names = [border.tensor.name for border in found]
     carried = [ChannelTensor(b.tensor, np.arange(b.layer.outputs), 1) for b in found]
-    seen = observe_channels(graph, carried, feeds, report_nothing, ends_of(graph, names))
+
+    def looking(fraction: float) -> None:
+        report(fraction / 2, "scales of channels")
+
+    seen = observe_channels(graph, carried, feeds, looking, ends_of(graph, names))
     levels = scheme.activations.qmax - scheme.activations.qmin
     scales = {}
-    for border, name in zip(found, names, strict=True):
+    for number, (border, name) in enumerate(zip(found, names, strict=True)):
+        report((1 + number / len(names)) / 2, "scales of channels")
         free = not (border.is_bounded or scheme.symmetric)
         scaled = output_scales(seen[name], ranges[name], levels, free_zero=free)
         if scaled is not None:

@@ -33,7 +33,8 @@ from .bounds import Accuracy, AccuracyBounds
 from .evaluator import ChoiceEvaluator
 from .gains import IntegerGains, estimate_gains, measure_gains
 from .order import PrecisionBorders, affordable, joint_loss, order_to_float
-from .search import fewest_floats
+from .search import fewest_floats, most_tried
+from .steps import MeasuredSteps
 from .wording import INTEGERS, Wording
 
 # Layers are ranked on so many runs in all, and on so many feeds a layer.
@@ -68,7 +69,8 @@ class MixedPrecision:
         """
         layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
         keys = frozenset(node_key(unit.node) for unit in layers)
-        evaluator = self._evaluator()
+        steps, evaluator = self._evaluator()
+        steps.begin(1, f"all {self.wording.placed}")
         everything = evaluator.measure(keys)
         if not everything.is_known:
             return self._unjudged()
@@ -94,6 +96,7 @@ class MixedPrecision:
         def suffices(left: frozenset[str]) -> bool:
             return left != keys and self.bounds.hold(evaluator.measure(keys - left))
 
+        steps.begin(most_tried(order), f"which layers stay {self.wording.plain}")
         floats = fewest_floats(order, losses, noise, suffices)
         if floats == keys:
             best = evaluator.measure(keys - frozenset(order[:-1]))
@@ -116,7 +119,9 @@ class MixedPrecision:
         keys = frozenset(
             node_key(u.node) for u in units if not u.is_follower and node_key(u.node) in chosen
         )
-        found = self._evaluator().measure(keys)
+        steps, evaluator = self._evaluator()
+        steps.begin(1, f"all {self.wording.placed}")
+        found = evaluator.measure(keys)
         return not found.is_known or self.bounds.hold(found)
 
     def _unjudged(self) -> frozenset[str]:
@@ -138,13 +143,14 @@ class MixedPrecision:
         """
         layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
         keys = frozenset(node_key(unit.node) for unit in layers)
-        evaluator = self._evaluator()
+        steps, evaluator = self._evaluator()
         noise = self._noise(evaluator, layers)
         gains = self._gains(layers)
         borders = PrecisionBorders(layers, self.view, gains)
         floats = affordable(noise, gains, borders, share)
         if not floats or floats == keys:
             return chosen
+        steps.begin(2, f"layers back to {self.wording.plain}")
         before, after = evaluator.measure(keys), evaluator.measure(keys - floats)
         if not before.noise or after.noise > _WORTHWHILE * before.noise:
             return chosen
@@ -160,8 +166,10 @@ class MixedPrecision:
         )
         return chosen - floats
 
-    def _evaluator(self) -> ChoiceEvaluator:
-        """Return what judges; a drop that was asked for is one from the graph that was given.
+    def _evaluator(self) -> tuple[MeasuredSteps, ChoiceEvaluator]:
+        """Return what judges, and what it tells of its steps.
+
+        A drop that was asked for is one from the graph that was given.
 
         The guard counts what integers add alone: what a pass such as `prune` took before them, they
         cannot give back. Both count what weights lost that were rounded for integers.
@@ -172,11 +180,13 @@ class MixedPrecision:
             given = untouched if before is None else self._with_same_outputs(before)
         else:
             given = untouched if self.bounds.max_drop is not None else None
-        return ChoiceEvaluator(
+        steps = MeasuredSteps(self.context.progress)
+        return steps, ChoiceEvaluator(
             self.variants,
             self.judged,
             self.options,
             given,
+            steps,
             every=self.bounds.is_guard,
             read=None if given is None else untouched,
             untouched=given is not None and not self.bounds.is_guard,
@@ -196,7 +206,7 @@ class MixedPrecision:
         for index, unit in enumerate(layers):
             key = node_key(unit.node)
             found[key] = evaluator.noise_alone(key, count)
-            self.context.progress((index + 1) / len(layers))
+            self.context.progress((index + 1) / len(layers), "each layer alone")
         return found
 
     def _gains(self, layers: Sequence[Unit]) -> IntegerGains:

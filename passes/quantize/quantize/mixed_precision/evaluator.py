@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -30,8 +31,12 @@ from .....ir.run.reference import Arrays, Reference
 from ....engine.context import Feeds
 from ..variants import Variants
 from .bounds import Accuracy
+from .cut_tensors import CutTensors
 from .kept_outputs import KeptOutputs
 from .wording import INTEGERS
+
+# The part of a measure in which biases are corrected; what is short of its end.
+_TO_BUILD, _NEARLY = 0.5, 0.99
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
 
@@ -54,7 +59,7 @@ class ChoiceEvaluator:
         feeds: Feeds,
         options: MetricOptions = AUTOMATIC,
         given: gs.Graph | None = None,
-        progress: Callable[[], None] = lambda: None,
+        progress: Callable[[float], None] = lambda fraction: None,
         *,
         every: bool = False,
         read: gs.Graph | None = None,
@@ -67,6 +72,7 @@ class ChoiceEvaluator:
         self._progress = progress
         self._every = every
         self._float = KeptOutputs(variants.reference)
+        self._cuts = CutTensors(variants.reference)
         self._judge = self._float if given is None else KeptOutputs(given)
         self._graph = read or given or variants.reference
         self._untouched = untouched
@@ -90,7 +96,7 @@ class ChoiceEvaluator:
         key = (frozenset(chosen), most)
         if key not in self._found:
             self._found[key] = self._measure(key[0], most)
-            self._progress()
+            self._progress(1.0)
         return self._found[key]
 
     def noise_alone(self, node: str, most: int) -> float:
@@ -98,18 +104,23 @@ class ChoiceEvaluator:
 
         Where outputs of floats tell it, metrics are not asked.
         """
-        run = Reference(self._variants.build_alone(node), optimized=True)
+        run = self._cuts.run_of(self._variants.build_alone(node))
         totals: dict[str, Accumulator] = {}
         for index, feed in enumerate(itertools.islice(self._feeds, most)):
             inputs = self._inputs_of(feed)
-            _take_in(totals, self._float.of(index, inputs), run(inputs))
+            _take_in(totals, self._float.of(index, inputs), run(index, inputs))
         if not totals:
             return self.measure({node}, most).noise
-        self._progress()
         return sum(map(_noise, totals.values()))
 
     def _measure(self, chosen: frozenset[str], most: int | None) -> Accuracy:
-        run = Reference(self._variants.build(chosen, corrected=most is None), optimized=True)
+        built = self._variants.build(
+            chosen,
+            corrected=most is None,
+            report=lambda fraction, note="": self._progress(_TO_BUILD * min(fraction, _NEARLY)),
+        )
+        run = Reference(built, optimized=True)
+        count = operator.length_hint(self._feeds) if most is None else most
         totals: dict[str, Accumulator] = {}
         metrics = top1 = MetricTally(())
         samples = 0
@@ -123,6 +134,8 @@ class ChoiceEvaluator:
             _take_in(totals, expected, found)
             metrics.add(feed, given, found)
             top1.add(feed, expected, found)
+            part = (index + 1) / max(count, index + 1)
+            self._progress(_TO_BUILD + (1 - _TO_BUILD) * min(part, _NEARLY))
         results_of_task = metrics.results()
         if not samples:
             raise FeedError("there are no feeds to judge by; give at least one sample")

@@ -10,6 +10,11 @@ _MOST_RETURNS = 16
 _LEAST_RETURN = 0.01
 
 
+def most_tried(order: Sequence[str]) -> int:
+    """Return how many choices `fewest_floats` asks of at most."""
+    return len(order).bit_length() + 1 + _MOST_RETURNS
+
+
 def fewest_floats(
     order: Sequence[str],
     losses: Mapping[str, float],
