@@ -26,8 +26,8 @@ _BIAS = 2
 class Expressions:
     """The keys of the tensors of `graph`, computed when they are asked for.
 
-    Inputs have their names as keys. A key may be `set`, before one that depends on it was asked
-    for: then the tensor is known to be equal to the one that has this key.
+    Inputs have their names as keys. A key may become another, before one that depends on it was
+    asked for: then all tensors that have it are known to be equal to those that have the other.
     """
 
     def __init__(self, graph: gs.Graph, digests: Digests, outer: Expressions | None = None) -> None:
@@ -41,11 +41,12 @@ class Expressions:
             id(t): f"input {(self._depth, at) if outer else t.name!r}"
             for at, t in enumerate(graph.inputs)
         }
+        self._renamed: dict[str, str] = {}
         self.producer = {id(t): node for node in graph.nodes for t in node.outputs if t.name}
 
-    def set(self, tensor: gs.Tensor, key: str) -> None:
-        """Give `tensor` the key of what it is equal to."""
-        self._keys[id(tensor)] = key
+    def rename(self, key: str, other: str) -> None:
+        """Have what has `key` have the key of what it is equal to."""
+        self._renamed[key] = other
 
     def is_constant(self, tensor: gs.Tensor) -> bool:
         """Say whether `tensor` is a constant that no caller can override."""
@@ -65,7 +66,12 @@ class Expressions:
                 continue
             pending.pop()
             self._enter(node)
-        return self._keys[id(tensor)]
+        return self._current(self._keys[id(tensor)])
+
+    def _current(self, key: str) -> str:
+        while key in self._renamed:
+            key = self._renamed[key]
+        return key
 
     def _read(self, node: gs.Node) -> list[gs.Tensor]:
         """Return what `node` reads, and the graphs inside it read, of this scope."""
@@ -77,11 +83,10 @@ class Expressions:
     def _known(self, tensor: gs.Tensor) -> str | None:
         if not tensor.name:
             return ""
+        if id(tensor) not in self._keys and isinstance(tensor, gs.Constant):
+            self._keys[id(tensor)] = f"constant {self._digests.constant(tensor)}"
         if id(tensor) in self._keys:
-            return self._keys[id(tensor)]
-        if isinstance(tensor, gs.Constant):
-            found = self._keys[id(tensor)] = f"constant {self._digests.constant(tensor)}"
-            return found
+            return self._current(self._keys[id(tensor)])
         if id(tensor) not in self.producer:
             outside = self._outer._known(tensor) if self._outer else None
             return outside or f"outside {tensor.name!r}"

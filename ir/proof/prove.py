@@ -37,7 +37,7 @@ from .operators import unit
 from .sides import PairedSizes
 from .values import UnsupportedError
 from .window_types import window_types
-from .windows import ProofWindow
+from .windows import ProofWindow, reads_shape
 
 Claim = Literal["exact", "identity", "rounding", "jump"]
 CLAIMS: tuple[Claim, ...] = ("exact", "identity", "rounding", "jump")  # what says most comes first
@@ -98,16 +98,21 @@ def prove_at(
     to hold at other points as well. Raises NotProvedError where that fails.
     """
     base = sizes.base
-    if not sizes.opened:
+    nodes = (*window.before, *window.after)
+    # What neither an input nor a size enters is what it is.
+    constant = not window.inputs and not any(map(reads_shape, nodes))
+    if not sizes.opened or constant:
         axes = WindowAxes(window, base, base, opsets)
-        return _weakest(_proofs(window, opsets, seed, leeway, [Look(axes.smaller(), None, base)]))
+        given = [Look(axes.smaller(), None, base)]
+        found = _weakest(_proofs(window, opsets, seed, leeway, given))
+        return replace(found, sizes="all") if sizes.opened else found
     base, opened = window_types(window, base, sizes.named, opsets, seed)
-    found = covering(window, base, opened, opsets)
-    if found is not None:
+    covered = covering(window, base, opened, opsets)
+    if covered is not None:
         with contextlib.suppress(UnknownSizesError):
-            proofs = _proofs(window, opsets, seed, leeway, found.needed)
-            proofs += _proofs(window, opsets, (*seed, 1), leeway, found.beside, needed=False)
-            return replace(_weakest(proofs), sizes="all" if found.is_whole else "tried")
+            proofs = _proofs(window, opsets, seed, leeway, covered.needed)
+            proofs += _proofs(window, opsets, (*seed, 1), leeway, covered.beside, needed=False)
+            return replace(_weakest(proofs), sizes="all" if covered.is_whole else "tried")
     looks = []
     for types in sizes.choices():
         axes = WindowAxes(window, types, sizes.named, opsets)
@@ -121,6 +126,8 @@ def prove_at(
 
 
 def _weakest(proofs: Sequence[Proof]) -> Proof:
+    if not proofs:
+        raise NotProvedError("of the sizes that were tried, it can have none")
     found = max(proofs, key=lambda proof: (CLAIMS.index(proof.claim), proof.difference))
     return replace(found, looks=len(proofs))
 

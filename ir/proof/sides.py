@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 
 from ..core.disjoint_sets import DisjointSets
 from ..graph.types import TensorType
+from ..graph.uses import scopes
 from ..ops.shapes.infer import infer_types
 from .digests import Digests
 from .expressions import Expressions
@@ -33,6 +34,8 @@ class Side:
         self._referred: dict[str, gs.Tensor] = {}
         for tensor in self.tensors.values():
             self._referred.setdefault(self._references[id(tensor)], tensor)
+        _read_once(self.graph, self._referred, self._references)
+        self.tensors = {n: self._referred[self._references[id(t)]] for n, t in self.tensors.items()}
         self.digest = digests.interface(self.graph, map(own.key, self.graph.outputs))
         self.expressions = Expressions(self.graph, digests)
         self.inputs = {id(tensor) for tensor in self.graph.inputs}
@@ -77,6 +80,23 @@ class Side:
             tensor.shape = shape
         known = {name: each for name, each in found.items() if each is not None}
         return known, types.problem is None
+
+
+def _read_once(
+    graph: gs.Graph, referred: Mapping[str, gs.Tensor], references: Mapping[int, str]
+) -> None:
+    """Have nodes read one tensor of those that compute the same, so that windows begin at one."""
+
+    def one(tensor: gs.Tensor) -> gs.Tensor:
+        return referred[references[id(tensor)]] if id(tensor) in references else tensor
+
+    for scope in scopes(graph):
+        for node in scope.nodes:
+            for at, tensor in enumerate(node.inputs):
+                if one(tensor) is not tensor:
+                    node.inputs[at] = one(tensor)
+        if scope is not graph:
+            scope.outputs = [one(tensor) for tensor in scope.outputs]
 
 
 class PairedSizes:
@@ -158,7 +178,7 @@ class Equalities:
         if late in self._places:
             self._classes.unite(self._places[early], self._places[late])
         else:
-            self._after.expressions.set(after, early)
+            self._after.expressions.rename(late, early)
 
     def _keys(self, before: gs.Tensor, after: gs.Tensor) -> tuple[str, str]:
         return self._before.expressions.key(before), self._after.expressions.key(after)

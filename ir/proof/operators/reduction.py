@@ -22,6 +22,8 @@ _NEVER = -math.inf
 
 
 def _axes(call: Call) -> tuple[int, ...]:
+    if not call.x.rank:
+        return ()
     axes = call.ints("axes", 1)
     if not axes:
         if call.node.attrs.get("noop_with_empty_axes", 0):

@@ -97,7 +97,11 @@ def tensors_of_nodes(nodes: Sequence[gs.Node], side: Side) -> dict[int, tuple[st
     """Return the tensors that each node gives, those inside a fused operator among them."""
     found: dict[int, tuple[str, ...]] = {}
     for node in nodes:
-        names = [tensor.name for tensor in node.outputs if tensor.name]
+        names = [
+            t.name if t.name not in side.tensors else side.tensors[t.name].name
+            for t in node.outputs
+            if t.name
+        ]
         if node.domain == FUSED_DOMAIN:
             read = {tensor.name for tensor in node.inputs}
             for name in tuple(names):

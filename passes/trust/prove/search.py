@@ -62,18 +62,19 @@ class WindowSearch:
             self.equal[tensor.name] = tensor.name
         for node in self.after.graph.nodes:
             for tensor in node.outputs:
-                if tensor.name:
+                if tensor.name and self.after.tensors[tensor.name] is tensor:
                     self._look(tensor)
         return list(self._left())
 
     def _left(self) -> Iterator[Open]:
         pairs = zip(self.before.graph.outputs, self.after.graph.outputs, strict=True)
-        for a, b in pairs:
-            if self._equalities.hold(a, b):
-                continue
-            if self._show(a, b):  # another tensor before computes it as well
-                continue
-            yield Open(b.name, self._reasons.get(b.name, "nothing before stands for it"))
+        for output, late in pairs:
+            a = self.before.tensors.get(output.name, output)
+            b = self.after.tensors.get(late.name, late)
+            # Where another tensor before computes it as well, a window may show this one.
+            if not self._equalities.hold(a, b) and not self._show(a, b):
+                reason = self._reasons.get(b.name, "nothing before stands for it")
+                yield Open(late.name, reason)
 
     def _look(self, tensor: gs.Tensor) -> None:
         """Find the tensor before that is equal to `tensor`, if there is one."""

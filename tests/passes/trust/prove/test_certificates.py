@@ -232,6 +232,21 @@ def test_an_output_that_another_tensor_computes_as_well():
     check_certificate(graph, found.graph, found.certificate)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g (float[4] x) => (int16[] y, int16[] z) { y = Cast<to=5>(one) z = Cast<to=5>(one) }",
+        "g (float[1,1,2] x) => (float[] y, float[] z) { z = Max(x) "
+        "t = Transpose<perm=[0,2,1]>(z) y = Transpose<perm=[0,2,1]>(t) }",
+    ],
+)
+def test_tensors_that_compute_the_same_are_one(text):
+    graph = graph_of(text, {k: v for k, v in WEIGHTS.items() if f"({k})" in text})
+    found = planish.Pipeline.parse("exact").run(graph, verify="prove")
+    assert found.certificate.is_complete
+    check_certificate(graph, found.graph, found.certificate)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "\x00", "[" * 100_000])
 def test_what_is_no_certificate_is_refused(tmp_path, text):
     path = Path(tmp_path / "certificate.json")
