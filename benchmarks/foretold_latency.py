@@ -11,6 +11,7 @@ times are not.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def rows_of(network: str, threads: int, samples: int, folder: Path) -> list[floa
     """Print and return the ratios of foretold to measured seconds for one network."""
     traced = planish.trace(models.build(network), models.example_inputs(network))
     given = begin(traced, planish.random_feeds(traced, samples=samples), folder).given
-    request = Request(budget=Budget(speedup=1.0), runtime=Runtime(threads=threads))
+    request = Request(
+        budget=Budget(speedup=1.0), seconds=math.inf, runtime=Runtime(threads=threads)
+    )
     journal = TaskJournal(folder, LocalProcesses(), {"planish": planish.__version__})
     costs = Survey(journal, given, request).costs()
     choices = ChoiceCosts(costs)
