@@ -8,6 +8,7 @@ that holds is measured with joint candidates later, and corrected (`foresight`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from ...ir.files.load import load
 from ...passes.analysis.channels.find_groups import channel_groups
 from ...passes.engine.context import Context
 from ...passes.engine.node_names import NodeSelection
+from ...passes.opset.convert_opset import ensure_opset
 from ...passes.pipeline.pipeline import Pipeline
 from ...passes.prune.prune.channel_units import channel_units, masks_of
 from ...passes.prune.prune.masked_copy import masked_copy
@@ -83,13 +85,16 @@ def quantized_alone(job: TaskCall) -> list[float]:
     graph = load(job.files["model"])
     feeds = _feeds(job)
     context = Context(graph, feeds)
-    units = read_units(graph, context)
     scheme = QuantizationScheme(
         read_format("int8", "weights", 8, narrow=True),
         read_format("uint8", "activations", 16, stored=8),
         True,
         False,
     )
+    if not ensure_opset(graph, context, scheme.opset):
+        return [math.inf] * len(sites.layers)
+    context = Context(graph, feeds)
+    units = read_units(graph, context)
     ranges = calibrate(
         graph,
         [tensor.name for tensor in tensors_of(units)],
@@ -107,7 +112,7 @@ def quantized_alone(job: TaskCall) -> list[float]:
         if site.name in known
     }
     noise = _noise(NamedGraphs(graph, made), list(made), job)
-    return [noise.get(site.name, float("inf")) for site in sites.layers]
+    return [noise.get(site.name, math.inf) for site in sites.layers]
 
 
 def weights_alone(job: TaskCall) -> list[float]:
@@ -126,7 +131,7 @@ def weights_alone(job: TaskCall) -> list[float]:
     made = {site.name: partial(four, site.name) for site in sites.layers if site.name in known}
     noise = _noise(NamedGraphs(graph, made), list(made), job)
     # What is too small to save space stays as it is, without noise.
-    return [noise.get(site.name) or float("inf") for site in sites.layers]
+    return [noise.get(site.name) or math.inf for site in sites.layers]
 
 
 def substituted_alone(job: TaskCall) -> list[float]:
@@ -141,7 +146,7 @@ def substituted_alone(job: TaskCall) -> list[float]:
         if site.name in chains
     }
     noise = _noise(NamedGraphs(graph, made), list(made), job)
-    return [noise.get(site.name, float("inf")) for site in sites.layers]
+    return [noise.get(site.name, math.inf) for site in sites.layers]
 
 
 def alone_task(

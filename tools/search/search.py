@@ -99,6 +99,7 @@ class BudgetSearch:
             survey = Survey(self._journal, self._given, self._request)
             self._costs = survey.costs()
             self._left_out = tuple(survey.left_out)
+            self._builder.failed += survey.failed
         if self._costs is not None:
             self._meet()
             self._fill()

@@ -60,8 +60,9 @@ class Given:
 class Survey:
     """Measures, through `journal`, what `given` costs under each candidate.
 
-    Time is asked for before each step. `left_out`: the steps that were too late for it; what they
-    would have told of is no choice, and of crossings nothing is counted.
+    Time is asked for before each step. `left_out`: the steps that were too late for it; `failed`:
+    those that came to no end, and why. What they would have told of is no choice, and of crossings
+    nothing is counted.
     """
 
     def __init__(self, journal: TaskJournal, given: Given, request: Request) -> None:
@@ -70,9 +71,10 @@ class Survey:
         self._request = request
         self._labels = request.metric.labels
         self.left_out: list[str] = []
+        self.failed: list[tuple[str, str]] = []
 
     def costs(self) -> SiteCosts | None:
-        """Measure all candidates; None where time was up before the layers were timed as given."""
+        """Measure all candidates; None where the layers were not even timed as given."""
         (simple,) = self._run([self._build(self._given.model, BASE, "simplify")])
         if simple is None:
             return None
@@ -285,13 +287,16 @@ class Survey:
         )
 
     def _run(self, tasks: Sequence[Task]) -> list[Outcome | None]:
-        """Return the outcomes, None where time was up. Raises TaskError where a task failed."""
-        return [None if each.late else each.require() for each in self._outcomes(tasks)]
+        """Return the outcomes, None where time was up, or a task failed."""
+        return [None if each.error is not None else each for each in self._outcomes(tasks)]
 
     def _outcomes(self, tasks: Sequence[Task]) -> list[Outcome]:
         found = self._journal.run(tasks, until=self._request.seconds)
-        late = (task.what for task, outcome in zip(tasks, found, strict=True) if outcome.late)
-        self.left_out += late
+        for task, outcome in zip(tasks, found, strict=True):
+            if outcome.late:
+                self.left_out.append(task.what)
+            elif outcome.error is not None:
+                self.failed.append((task.what, outcome.error))
         return found
 
 
@@ -331,7 +336,7 @@ def _scaled(seconds: Array) -> Array:
     int8 = seconds[TREATMENTS.index(Treatment("int8"))]
     floats = seconds[TREATMENTS.index(FLOAT)]
     if np.isfinite(int8[0]).all():
-        int8[:] = np.where(np.isfinite(int8), int8, int8[:1] * (floats / floats[:1]))
+        int8[:] = np.where(np.isfinite(int8), int8, int8[:1] * _growth(floats))
     for place, treatment in enumerate(TREATMENTS):
         if treatment in (FLOAT, Treatment("int8")):
             continue
@@ -339,7 +344,11 @@ def _scaled(seconds: Array) -> Array:
         like = seconds[TREATMENTS.index(plain)]
         # Factors move more than they multiply: their time goes by channels rather than by pairs.
         power = 1.0 if treatment.substitute is None else 0.5
-        with np.errstate(invalid="ignore"):  # what there was no time for is infinite
-            growth = np.nan_to_num(like / like[:1], nan=np.inf)
-        seconds[place] = seconds[place, :1] * growth**power
+        seconds[place] = seconds[place, :1] * _growth(like) ** power
     return seconds
+
+
+def _growth(seconds: Array) -> Array:
+    """Return `seconds` [amounts, layers] over those of the first amount; 1 where they are none."""
+    known = np.isfinite(seconds[:1]) & (seconds[:1] > 0)
+    return np.where(known, seconds / np.where(known, seconds[:1], 1.0), 1.0)

@@ -1,4 +1,4 @@
-"""What the survey measures of a small network, layer by layer."""
+"""What the survey measures of a small network, layer by layer, and what it does without."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from planish.tools.search.start import begin
 from planish.tools.search.survey import Survey
 from planish.tools.search.treatments import SUBSTITUTES, TREATMENTS, Treatment
 from planish.tools.tasks.journal import TaskJournal
+from planish.tools.tasks.task import Outcome
 from planish.tools.trials.clock import Runtime
 
 from tests.helpers import graph_of
@@ -20,8 +21,19 @@ pytest.importorskip("scipy", reason="factors are SciPy's")
 RNG = np.random.default_rng(0)
 
 
-def test_each_of_two_layers_without_anything_between_has_its_own_time(tmp_path):
-    """Their factors could be composed; as a network of which one has factors, they are not."""
+class WithoutFourBits(InProcess):
+    """Runs tasks but for one, which fails."""
+
+    def run(self, tasks, folders):
+        for place, task in enumerate(tasks):
+            if task.function.endswith(":weights_alone"):
+                yield place, Outcome(error="it broke")
+            else:
+                yield place, next(super().run([task], [folders[place]]))[1]
+
+
+def test_two_layers_of_an_old_opset_without_anything_between(tmp_path):
+    """Their factors could be composed, but not in a network of which one alone has factors."""
     graph = graph_of(
         "g (float[1, 64, 16, 16] x) => (float[1, 96, 16, 16] y) {"
         " a = Conv (x, u) b = Conv (a, v) y = Relu(b) }",
@@ -30,11 +42,18 @@ def test_each_of_two_layers_without_anything_between_has_its_own_time(tmp_path):
             "v": RNG.standard_normal((96, 32, 1, 1)).astype(np.float32),
         },
     )
+    graph.opset = 11  # which has no scales along an axis
     given = begin(graph, planish.random_feeds(graph, samples=8), tmp_path).given
     request = Request(budget=Budget(speedup=2.0), runtime=Runtime(threads=1))
-    costs = Survey(TaskJournal(tmp_path, InProcess(), {}), given, request).costs()
+    survey = Survey(TaskJournal(tmp_path, WithoutFourBits(), {}), given, request)
+    costs = survey.costs()
     for substitute in SUBSTITUTES[1:]:
         place = TREATMENTS.index(Treatment("float", substitute))
         assert np.isfinite(costs.noise[place]).all()
         assert (costs.seconds[place, 0] > 0).all()
         assert (costs.parameters[place] < costs.parameters[0]).all()
+    int8 = costs.noise[TREATMENTS.index(Treatment("int8"))]
+    assert (int8 > 0).all()
+    assert (int8 < 0.01).all()
+    assert survey.failed == [("weights4, each layer alone", "it broke")]
+    assert np.isinf(costs.noise[TREATMENTS.index(Treatment("weights4"))]).all()
