@@ -28,6 +28,7 @@ from .onnxruntime_calls import calls_outside
 from .order import keep_order
 from .phases import Step, lives_of, phases_of
 from .pointer_kernels import of_pointers
+from .simplify import simplified
 from .team import KernelStages, Team, Work, stages_of
 
 _ARENA = "arena"
@@ -186,7 +187,7 @@ def _work(step: Step, call: Callable[..., Any]) -> Work:
 
 def _stages(kernel: Any) -> KernelStages | None:
     # ONNX Runtime is asked by the thread that runs the network, which knows how many it may use.
-    return None if calls_outside(kernel) else stages_of(kernel)
+    return None if calls_outside(kernel) else stages_of(simplified(kernel))
 
 
 def _declare(name: str, tensors: Sequence[PlacedTensor]) -> None:
