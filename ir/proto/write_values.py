@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -47,18 +48,23 @@ def _add_type(tensor: gs.Tensor, info: onnx.ValueInfoProto) -> None:
     if exotic is not None:
         info.type.CopyFrom(exotic)
         return
-    if tensor.dtype is None:
+    if tensor.dtype is not None:
+        write_type(tensor.dtype, tensor.shape, info.type)
+
+
+def write_type(dtype: Any, shape: Sequence[int | str | None] | None, proto: onnx.TypeProto) -> None:
+    """Write the type of a tensor into `proto`, which is empty; no shape where that is None."""
+    kind = proto.tensor_type
+    kind.elem_type = dtypes.elem_type(dtype)
+    if shape is None:
         return
-    kind = info.type.tensor_type
-    kind.elem_type = dtypes.elem_type(tensor.dtype)
-    if tensor.shape is not None:
-        kind.shape.SetInParent()
-        for size in tensor.shape:
-            dim = kind.shape.dim.add()
-            if isinstance(size, str):
-                dim.dim_param = size
-            elif size is not None and size >= 0:
-                dim.dim_value = int(size)
+    kind.shape.SetInParent()
+    for size in shape:
+        dim = kind.shape.dim.add()
+        if isinstance(size, str):
+            dim.dim_param = size
+        elif size is not None and size >= 0:
+            dim.dim_value = int(size)
 
 
 def is_described(tensor: gs.Tensor) -> bool:

@@ -13,6 +13,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import Types
 from ...ir.graph.uses import Uses
 from ...ir.ops.shapes.infer import infer_types
+from ...ir.ops.shapes.known_results import KnownResults
 from ...ir.ops.shapes.update import updated_types
 
 ByOp = dict[str, list[tuple[int, gs.Node]]]
@@ -29,6 +30,7 @@ class Analyses:
     def __init__(self, graph: gs.Graph, types: Types | None = None) -> None:
         self.graph = graph
         self._types = types
+        self._results = KnownResults()  # of operators, as inferred so far
         self._uses: Uses | None = None
         self._edited: dict[int, gs.Node] = {}  # since the types were inferred
         self._by_op: ByOp | None = None
@@ -39,9 +41,11 @@ class Analyses:
         """The types of `graph`, inferred where they are not known."""
         if self._types is None or self._edited:
             if self._types is not None:
-                self._types = updated_types(self.graph, self._types, self._edited, self.uses)
+                self._types = updated_types(
+                    self.graph, self._types, self._edited, self.uses, self._results
+                )
             if self._types is None:
-                self._types = infer_types(self.graph)
+                self._types, self._results = infer_types(self.graph), KnownResults()
             self._edited.clear()
         return self._types
 

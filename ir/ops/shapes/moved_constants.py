@@ -21,17 +21,18 @@ Array = np.ndarray[Any, Any]
 # Longer lists are data, not axes.
 MOST_ELEMENTS = 64
 _FORWARDED = frozenset({"Reshape", "Identity"})
+_GIVES_LISTS = _FORWARDED | {"Constant"}
 
 
-def write_moved_constants(proto: onnx.GraphProto) -> None:
+def write_moved_constants(proto: onnx.GraphProto, *, nested: bool = True) -> None:
     """Make Constants of the nodes of `proto` that reshape a constant list, and of its bodies.
 
-    Nodes stay where they are and keep their outputs. A list from outside a body is none of its
-    own: inference would not read it there either.
+    `nested`: whether there may be bodies. Nodes stay where they are and keep their outputs. A list
+    from outside a body is none of its own: inference would not read it there either.
     """
     known = {t.name: v for t in proto.initializer if (v := _small(t)) is not None}
     for node in proto.node:
-        for attribute in node.attribute:
+        for attribute in node.attribute if nested else ():
             if attribute.type == onnx.AttributeProto.GRAPH:
                 write_moved_constants(attribute.g)
         found = _value(node, known)
@@ -48,7 +49,7 @@ def write_moved_constants(proto: onnx.GraphProto) -> None:
 
 def _value(node: onnx.NodeProto, known: Mapping[str, Array]) -> Array | None:
     """Return the list that `node` gives, None where it is not such a list or not known."""
-    if node.domain not in ("", "ai.onnx"):
+    if node.op_type not in _GIVES_LISTS or node.domain not in ("", "ai.onnx"):
         return None
     if node.op_type == "Constant":
         return _constant(node)

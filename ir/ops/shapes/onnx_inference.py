@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...core import dtypes
 from ...core.variables import dense_values
 from ...graph.types import TensorType, Types
 from ...graph.uses import scopes
 from ...proto.to_proto import to_proto
+from ...proto.write_values import write_type
+from .followed import reads_values
 from .moved_constants import write_moved_constants
 
-# Shape arithmetic reads constants of a few elements; larger ones only cost time here.
-_READ_BY_INFERENCE = 1024
-_FEW = 8
+# Elements of a Range that inference would write out.
+_LONG = 1024
 # Inference takes the results of nodes of a domain that it does not know as they are declared.
 _HIDDEN = "planish.hidden"
 
@@ -34,15 +34,13 @@ def infer_by_onnx(
     """
     model, _ = to_proto(
         graph,
-        leave_out=lambda c: (
-            (v := dense_values(c)) is not None
-            and v.size > (_READ_BY_INFERENCE if v.dtype.kind in "iu" else _FEW)
-        ),
+        leave_out=lambda constant: not reads_values(constant),
+        everywhere=True,
         bare=True,
     )
     if given is not None:
         for tensor, declared in zip(graph.inputs, model.graph.input, strict=True):
-            declared.type.CopyFrom(_type_of(given[id(tensor)]))
+            _declare(given[id(tensor)], declared.type)
     held = list(scopes(graph))
     _forget_types(model.graph, nested=len(held) > 1)
     _forget_placeholders(model.graph)
@@ -51,7 +49,7 @@ def infer_by_onnx(
     if hidden:
         model.opset_import.add(domain=_HIDDEN, version=1)
         _hide(graph, model.graph, hidden)
-    write_moved_constants(model.graph)
+    write_moved_constants(model.graph, nested=len(held) > 1)
     propagate = not (_has_long_range(held) or _repeats_names(held))
     problem, inferred = _inferred(model, propagate)
     if problem is not None and propagate:
@@ -73,17 +71,17 @@ def _hide(graph: gs.Graph, proto: onnx.GraphProto, hidden: Declared) -> None:
                 if declared is None:
                     continue
                 if tensor.name in outputs:
-                    outputs[tensor.name].type.CopyFrom(_type_of(declared))
+                    _declare(declared, outputs[tensor.name].type)
                 elif tensor.name:
-                    proto.value_info.add(name=tensor.name).type.CopyFrom(_type_of(declared))
+                    _declare(declared, proto.value_info.add(name=tensor.name).type)
         for name, value in node.attrs.items():
             if isinstance(value, gs.Graph):
                 _hide(value, next(a.g for a in written.attribute if a.name == name), hidden)
 
 
-def _type_of(declared: TensorType) -> onnx.TypeProto:
-    kind = dtypes.elem_type(declared.dtype)
-    return onnx.helper.make_tensor_type_proto(kind, declared.shape)
+def _declare(found: TensorType, proto: onnx.TypeProto) -> None:
+    proto.Clear()
+    write_type(found.dtype, found.shape, proto)
 
 
 def _inferred(model: onnx.ModelProto, propagate: bool) -> tuple[str | None, onnx.ModelProto]:
@@ -119,7 +117,7 @@ def _is_long(node: gs.Node) -> bool:
     bounds = [float(v.flat[0]) for v in held if v is not None and v.size and v.dtype.kind in "fiu"]
     if len(bounds) < 3 or bounds[2] == 0:
         return False
-    return not (bounds[1] - bounds[0]) / bounds[2] <= _READ_BY_INFERENCE
+    return not (bounds[1] - bounds[0]) / bounds[2] <= _LONG
 
 
 def _forget_types(proto: onnx.GraphProto, *, nested: bool) -> None:

@@ -13,8 +13,7 @@ values of unknown type.
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 
 import onnx_graphsurgeon as gs
@@ -22,8 +21,9 @@ import onnx_graphsurgeon as gs
 from ...core.variables import is_standard
 from ...graph.types import MADE_UP, Dim, TensorType, Types, without_made_up
 from ...graph.uses import Uses
+from .followed import holds_sizes
 from .infer import infer_cut
-from .moved_constants import MOST_ELEMENTS
+from .known_results import KnownResults, Results
 
 Nodes = dict[int, gs.Node]  # by id
 
@@ -36,15 +36,20 @@ _FIRST_NAME = 1 << 20
 
 
 def updated_types(
-    graph: gs.Graph, types: Types, edited: Mapping[int, gs.Node], uses: Uses
+    graph: gs.Graph,
+    types: Types,
+    edited: Mapping[int, gs.Node],
+    uses: Uses,
+    known: KnownResults | None = None,
 ) -> Types | None:
     """Return the types of `graph`, where `types` are those from before `edited`, by id, were.
 
-    `uses` is the index of the graph as it is. None where all must be inferred.
+    `uses` is the index of the graph as it is; `known`: what was inferred of its nodes before, which
+    is added to. None where all must be inferred.
     """
     if types.problem is not None or types.plain is not None or not types.propagated or uses.nests:
         return None
-    update = _Update(graph, types.copy(), uses)
+    update = _Update(graph, types.copy(), uses, known or KnownResults())
     nodes = {key: node for key, node in edited.items() if uses.scope(node) is graph}
     for wave in range(_WAVES + 1):
         nodes = update.behind(nodes, all_the_way=wave == _WAVES)
@@ -58,17 +63,18 @@ def updated_types(
 class _Update:
     """Brings `types` up to date, a set of nodes at a time."""
 
-    def __init__(self, graph: gs.Graph, types: Types, uses: Uses) -> None:
+    def __init__(self, graph: gs.Graph, types: Types, uses: Uses, known: KnownResults) -> None:
         self.types = types
         self._graph = graph
         self._uses = uses
+        self._known = known
 
     def behind(self, nodes: Nodes, *, all_the_way: bool) -> Nodes:
         """Return `nodes` and those behind them, as far as lists of sizes go, or to the outputs."""
         found, pending = dict(nodes), list(nodes.values())
         while pending:
             for tensor in pending.pop().outputs:
-                if not (all_the_way or _holds_sizes(self.types.of(tensor))):
+                if not (all_the_way or holds_sizes(self.types.of(tensor))):
                     continue
                 for reader in self._uses.readers(tensor):
                     if id(reader) not in found:
@@ -77,10 +83,43 @@ class _Update:
         return found
 
     def infer(self, nodes: Nodes) -> list[gs.Tensor] | None:
-        """Infer the results of `nodes` anew, and return those whose types have changed.
+        """Find the types of the results of `nodes`, and return those whose types have changed.
 
         None where that takes the whole graph.
         """
+        unknown, alike = Nodes(), list[tuple[gs.Node, Hashable]]()
+        seen, inputs = set[Hashable](), self._uses.interface_inputs
+        for node in [node for node in self._graph.nodes if id(node) in nodes]:
+            key = self._known.key(node, self.types, inputs)
+            if key is None or not (key in seen or self._known.of(key) is not None):
+                unknown[id(node)] = node
+            else:
+                alike.append((node, key))
+            seen.add(key)
+        changed = self._infer(unknown) if unknown else []
+        if changed is None:
+            return None
+        left = [node for node, key in alike if self._known.of(key) is None]
+        if left:  # sizes that have no name yet are one another's in one cut alone
+            unknown.update({id(node): node for node in left})
+            inferred = self._infer(unknown)
+            if inferred is None:
+                return None
+            changed += inferred
+        for node, key in alike:
+            changed += self._learn(node, self._known.of(key))
+        return changed
+
+    def _learn(self, node: gs.Node, results: Results | None) -> list[gs.Tensor]:
+        """Take in the types of the results of `node`, and return those whose types have changed."""
+        pairs = [(t, kind) for t, kind in zip(node.outputs, results or (), strict=False) if t.name]
+        changed = [tensor for tensor, kind in pairs if self.types.of(tensor) != kind]
+        for tensor, kind in pairs if changed else ():
+            self.types.learn(tensor, kind)
+        return changed
+
+    def _infer(self, nodes: Nodes) -> list[gs.Tensor] | None:
+        """Have the results of `nodes` inferred, and return those whose types have changed."""
         if len(nodes) > _WORTH * len(self._graph.nodes):
             return None
         cut, given = dict(nodes), dict[int, tuple[gs.Tensor, TensorType]]()
@@ -96,7 +135,7 @@ class _Update:
                 ):
                     continue
                 kind = self.types.of(tensor)
-                if producer is not None and (producer.op == "Constant" or _holds_sizes(kind)):
+                if producer is not None and (producer.op == "Constant" or holds_sizes(kind)):
                     cut[id(producer)] = producer
                     pending.append(producer)
                 elif kind is None:
@@ -108,7 +147,9 @@ class _Update:
         if found.problem is not None or found.plain is not None or not found.propagated:
             return None
         results = [t for node in ordered if id(node) in nodes for t in node.outputs if t.name]
-        return self._take_in(results, found, [kind for _, kind in given.values()])
+        changed = self._take_in(results, found, [kind for _, kind in given.values()])
+        self._known.learn(nodes.values(), self.types, self._uses.interface_inputs)
+        return changed
 
     def _of_cut(
         self, cut: list[gs.Node], given: Mapping[int, tuple[gs.Tensor, TensorType]]
@@ -148,16 +189,6 @@ class _Update:
                 if without_made_up(size) != size:
                     found.setdefault(size, id(tensor))
         return found
-
-
-def _holds_sizes(found: TensorType | None) -> bool:
-    """Say whether inference may follow the values of a tensor: a short list of sizes or axes."""
-    if found is None or found.shape is None or len(found.shape) < 2:
-        return True
-    if found.dtype.kind not in "iu":
-        return False
-    known = [size for size in found.shape if isinstance(size, int)]
-    return math.prod(known) <= MOST_ELEMENTS
 
 
 class _Names:

@@ -52,8 +52,8 @@ def updates(monkeypatch):
     """Hold every update to the whole inference; return how many there were, by their success."""
     real, counts = analyses.updated_types, {True: 0, False: 0}
 
-    def checked(graph, types, edited, uses):
-        found = real(graph, types, edited, uses)
+    def checked(graph, types, edited, uses, known):
+        found = real(graph, types, edited, uses, known)
         counts[found is not None] += 1
         if found is not None:
             assert _known(graph, found) == _known(graph, infer_types(graph))
