@@ -7,6 +7,8 @@ operator needs, so a model that has one is refused when it is read, and not wher
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,49 +53,76 @@ def check_signatures(graph: gs.Graph) -> None:
                 _check(node, graph.opset if opset is None else opset)
 
 
+@dataclass(frozen=True)
+class _Ports:
+    """How many an operator takes or gives, and which of them it needs, with their names."""
+
+    least: int
+    most: int
+    names: tuple[str, ...]
+    needed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """What a schema says, which costs more to ask than to keep."""
+
+    inputs: _Ports
+    outputs: _Ports
+    attributes: Mapping[str, Any]  # their kinds
+    required: tuple[str, ...]
+
+
 @functools.lru_cache(maxsize=4096)
-def _schema(op: str, opset: int) -> Any | None:
+def _signature(op: str, opset: int) -> _Signature | None:
     if not onnx.defs.has(op, max_inclusive_version=opset):
         return None
     found = onnx.defs.get_schema(op, opset)
-    return None if found.deprecated else found
+    if found.deprecated:
+        return None
+    needed = tuple(at for at, port in enumerate(found.inputs) if port.option == _SINGLE)
+    names = tuple(port.name for port in found.inputs)
+    return _Signature(
+        _Ports(found.min_input, found.max_input, names, needed),
+        _Ports(found.min_output, found.max_output, (), ()),
+        {name: declared.type for name, declared in found.attributes.items()},
+        tuple(name for name, declared in found.attributes.items() if declared.required),
+    )
 
 
 def _check(node: gs.Node, opset: int) -> None:
-    schema = _schema(node.op, opset) if is_standard(node) else None
-    if schema is not None:
-        _check_inputs(node, schema)
-        _check_attributes(node, schema)
+    signature = _signature(node.op, opset) if is_standard(node) else None
+    if signature is not None:
+        _check_ports(node, "input", node.inputs, signature.inputs)
+        _check_ports(node, "output", node.outputs, signature.outputs)
+        _check_attributes(node, signature)
 
 
-def _check_inputs(node: gs.Node, schema: Any) -> None:
-    for word, tensors, ports, least, most in (
-        ("input", node.inputs, schema.inputs, schema.min_input, schema.max_input),
-        ("output", node.outputs, schema.outputs, schema.min_output, schema.max_output),
-    ):
-        count = len(tensors)
-        if not least <= count <= most:
-            takes = least if least == most else f"{least} or more"
-            takes = f"at most {most}" if count > most else takes
-            raise GraphError(f"node {label(node)} has {count} {word}s; its operator has {takes}")
-        for tensor, port in zip(tensors, ports, strict=False):
-            if port.option == _SINGLE and word == "input" and tensor.is_empty():
-                raise GraphError(
-                    f"node {label(node)} lacks its input '{port.name}', which its operator needs"
-                )
-
-
-def _check_attributes(node: gs.Node, schema: Any) -> None:
-    for name, declared in schema.attributes.items():
-        if name not in node.attrs:
-            if declared.required:
-                raise GraphError(
-                    f"node {label(node)} lacks attribute '{name}', which its operator needs"
-                )
-        elif not _fits(node.attrs[name], declared.type):
+def _check_ports(node: gs.Node, word: str, tensors: Sequence[gs.Tensor], ports: _Ports) -> None:
+    count, least, most = len(tensors), ports.least, ports.most
+    if not least <= count <= most:
+        takes = least if least == most else f"{least} or more"
+        takes = f"at most {most}" if count > most else takes
+        raise GraphError(f"node {label(node)} has {count} {word}s; its operator has {takes}")
+    for at in ports.needed:
+        if at < count and tensors[at].is_empty():
             raise GraphError(
-                f"attribute '{name}' of node {label(node)} is {node.attrs[name]!r:.60}; its "
-                f"operator takes {declared.type.name}"
+                f"node {label(node)} lacks its {word} '{ports.names[at]}', which its operator needs"
+            )
+
+
+def _check_attributes(node: gs.Node, signature: _Signature) -> None:
+    for name in signature.required:
+        if name not in node.attrs:
+            raise GraphError(
+                f"node {label(node)} lacks attribute '{name}', which its operator needs"
+            )
+    for name, value in node.attrs.items():
+        kind = signature.attributes.get(name)
+        if kind is not None and not _fits(value, kind):
+            raise GraphError(
+                f"attribute '{name}' of node {label(node)} is {value!r:.60}; its "
+                f"operator takes {kind.name}"
             )
 
 

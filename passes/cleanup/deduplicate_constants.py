@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -45,12 +45,15 @@ class DeduplicateConstants(Pass):
             groups = [_constants(graph, edit)]
             for refine in (_kind, _sample, _digest):
                 groups = [part for group in groups for part in _split(group, refine)]
-            names = _names(graph) if groups else Counter()
+            if not groups:
+                return
+            names = _names(graph)
+            _find_readers(groups, graph, edit)
             for group in groups:
                 _merge(group, graph, edit, names)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
     tensor: gs.Tensor
     values: np.ndarray[Any, Any]
@@ -73,7 +76,7 @@ def _names(graph: gs.Graph) -> Counter[str]:
 
 def _constants(graph: gs.Graph, edit: Edit) -> list[_Entry]:
     """Return the constants that nodes read and no caller can override."""
-    found: dict[int, _Entry] = {}
+    found: dict[int, _Entry | None] = {}
     uses = edit.uses
     for scope in uses.scopes(graph):
         for node in scope.nodes:
@@ -83,15 +86,22 @@ def _constants(graph: gs.Graph, edit: Edit) -> list[_Entry]:
                 if values is not None and id(tensor) not in uses.pinned and uses.reads(tensor):
                     found[id(tensor)] = _Entry(tensor, values, node)
             for tensor in node.inputs:
-                entry = found.get(id(tensor))
-                if entry is None:
-                    values = dense_values(tensor)
-                    if values is None or id(tensor) in uses.interface_inputs:
-                        continue
-                    entry = found[id(tensor)] = _Entry(tensor, values, None)
-                entry.scopes[id(scope)] = scope
-                entry.is_own = entry.is_own or not is_written_out(node)
-    return list(found.values())
+                if isinstance(tensor, gs.Constant) and id(tensor) not in found:
+                    values = None if id(tensor) in uses.interface_inputs else dense_values(tensor)
+                    found[id(tensor)] = None if values is None else _Entry(tensor, values, None)
+    return [entry for entry in found.values() if entry is not None]
+
+
+def _find_readers(groups: Sequence[list[_Entry]], graph: gs.Graph, edit: Edit) -> None:
+    """Find out where the constants of `groups` are read, and by what."""
+    entries = {id(entry.tensor): entry for group in groups for entry in group}
+    for scope in edit.uses.scopes(graph):
+        for node in scope.nodes:
+            for tensor in node.inputs:
+                entry = entries.get(id(tensor))
+                if entry is not None:
+                    entry.scopes[id(scope)] = scope
+                    entry.is_own = entry.is_own or not is_written_out(node)
 
 
 def _kind(entry: _Entry) -> Hashable:
