@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
+from ..core.build import make_variable
 from ..core.errors import ExecutionError
 from ..core.variables import exotic_type
 from .feeds import check_feeds
@@ -62,7 +63,7 @@ def evaluate(
         opset=graph.opset, import_domains=graph.import_domains, ir_version=graph.ir_version
     )
     part.nodes = list(nodes)
-    part.outputs = [gs.Variable(t.name, t.dtype, None) for t in wanted]
+    part.outputs = [make_variable(t.name, t.dtype) for t in wanted]
     part.functions = list(graph.functions)
     session = _session(part, threads=1)
     found = run_session(session, output_types(session), {}, _MOST_SECONDS_FOLDED)

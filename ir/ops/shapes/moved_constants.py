@@ -9,6 +9,7 @@ folded yet has no sizes behind its first reduction.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,5 +85,4 @@ def _small(tensor: onnx.TensorProto) -> Array | None:
         return None
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         return None
-    count = int(np.prod(tensor.dims, dtype=np.int64))
-    return numpy_helper.to_array(tensor) if count <= MOST_ELEMENTS else None
+    return numpy_helper.to_array(tensor) if math.prod(tensor.dims) <= MOST_ELEMENTS else None

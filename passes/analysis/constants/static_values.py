@@ -20,6 +20,13 @@ from ..sizes.shape_arithmetic import ShapeArithmetic
 
 Array = np.ndarray[Any, Any]
 
+_TOLD = frozenset({"Constant", "Shape", "Size"})
+
+
+def is_told(node: gs.Node) -> bool:
+    """Say, from its operator alone, whether `static_value` may know what `node` computes."""
+    return node.op in _TOLD
+
 
 def static_value(node: gs.Node, view: View) -> Array | None:
     """Return what the standard operator `node` computes, or None where that needs its inputs."""

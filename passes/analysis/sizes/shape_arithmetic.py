@@ -166,7 +166,7 @@ class ShapeArithmetic:
 
     def _computed(self, tensor: gs.Tensor, view: View, depth: int) -> Array | None:
         node = view.producer(tensor)
-        if node is None or not is_standard(node) or not _is_computed(node):
+        if node is None or not is_standard(node) or not may_hold_sizes(node):
             return None
         dtype = view.dtype(tensor)
         if dtype is None or dtype.kind not in "iufb":
@@ -245,8 +245,8 @@ _OF_SHAPES: dict[str, Callable[[gs.Node, Shape], Array]] = {
 }
 
 
-def _is_computed(node: gs.Node) -> bool:
-    """Say whether the elements of the results of a standard `node` may follow from sizes."""
+def may_hold_sizes(node: gs.Node) -> bool:
+    """Say, from its operator alone, whether what a standard `node` gives may follow from sizes."""
     return node.op in RULES or node.op in _OF_SHAPES or node.op == "Split"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.build import make_variable
 from ....ir.core.errors import ExecutionError
 from ....ir.core.variables import is_standard, subgraphs_of
 from ....ir.graph.edit import Edit
@@ -16,8 +17,8 @@ from ....ir.graph.view import View
 from ....ir.run.reference import evaluate
 from ...analysis.constants.evaluation import byte_size, evaluable_form, infer_alone, may_fold
 from ...analysis.constants.kernel_faults import why_not_computed
-from ...analysis.constants.static_values import is_static, static_value, value_of_sizes
-from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
+from ...analysis.constants.static_values import is_static, is_told, static_value, value_of_sizes
+from ...analysis.sizes.shape_arithmetic import ShapeArithmetic, may_hold_sizes
 from ...engine.context import Context
 
 Array = np.ndarray[Any, Any]
@@ -58,6 +59,7 @@ class Folder:
                 id(node) in taken
                 or id(node) in self._refused
                 or self._edit.uses.scope(node) is not self._scope
+                or not (is_told(node) or may_hold_sizes(node) or self._is_fed(node))
                 or not may_fold(node, self._view.opset)
             ):
                 continue
@@ -98,9 +100,14 @@ class Folder:
             return None
         return static_value(node, self._view)
 
+    def _is_fed(self, node: gs.Node) -> bool:
+        """Say whether the first operand of `node` is known, or is computed in this group."""
+        first = next((t for t in node.inputs if t.name), None)
+        return first is None or self._view.is_constant(first) or id(first) in self.sizes
+
     def _is_ready(self, node: gs.Node) -> bool:
         """Say whether `node` can be computed in this group, within the size limit."""
-        inputs = [t for t in node.inputs if not t.is_empty()]
+        inputs = [t for t in node.inputs if t.name]
         if node.op == "CastLike":
             if self._view.dtype(node.inputs[1]) is None:
                 return False
@@ -169,11 +176,7 @@ class Folder:
         if not wanted:
             return []  # nobody reads any of it: dead code
         try:
-            values = evaluate(
-                self._scope,
-                [evaluable_form(node, self._view) for node in group],
-                self._typed(wanted),
-            )
+            values = self._computed(group, wanted)
         except ExecutionError as error:
             if len(group) == 1:
                 self._refuse(group[0], f"the reference runtime cannot compute it: {error}")
@@ -188,6 +191,22 @@ class Folder:
                 self._remove_if_unread(node)
         return readers
 
+    def _computed(self, group: Sequence[gs.Node], wanted: Sequence[gs.Tensor]) -> list[Array]:
+        """Return the tensors `wanted`; what an Identity passes on is not copied.
+
+        Raises ExecutionError where the reference runtime does not compute them.
+        """
+        passed: dict[int, Array | None] = {}
+        for node in group:
+            if node.op == "Identity":
+                source = node.inputs[0]
+                passed[id(node.outputs[0])] = passed.get(id(source), self._view.constant(source))
+        asked = [t for t in wanted if passed.get(id(t)) is None]
+        nodes = [evaluable_form(node, self._view) for node in group] if asked else []
+        found = iter(evaluate(self._scope, nodes, self._typed(asked)) if asked else ())
+        held = [passed.get(id(tensor)) for tensor in wanted]
+        return [next(found) if values is None else values for values in held]
+
     def _evaluate_alone(self, node: gs.Node) -> list[gs.Node]:
         inputs = evaluable_form(node, self._view).inputs
         if all(t.is_empty() or self._view.is_constant(t) for t in inputs):
@@ -195,7 +214,7 @@ class Folder:
         return []
 
     def _typed(self, tensors: Iterable[gs.Tensor]) -> list[gs.Tensor]:
-        return [gs.Variable(t.name, self._view.dtype(t)) for t in tensors]
+        return [make_variable(t.name, self._view.dtype(t)) for t in tensors]
 
     def _materialize(
         self, tensor: gs.Tensor, value: Array, producer: gs.Node | None
