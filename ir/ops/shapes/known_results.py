@@ -73,7 +73,7 @@ def _key(node: gs.Node, types: Types, inputs: Collection[int]) -> Hashable:
             found = types.of(tensor)
             if isinstance(tensor, gs.Constant) or found is None or holds_sizes(found):
                 return None
-            if any(size is None or without_made_up(size) != size for size in found.shape):
+            if any(size is None or without_made_up(size) != size for size in found.shape or ()):
                 return None
             operands.append((found.dtype, found.shape))
         else:
