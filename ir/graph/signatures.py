@@ -54,7 +54,7 @@ def check_signatures(graph: gs.Graph) -> None:
 
 
 @dataclass(frozen=True)
-class _Ports:
+class _Counts:
     """How many an operator takes or gives, and which of them it needs, with their names."""
 
     least: int
@@ -64,17 +64,17 @@ class _Ports:
 
 
 @dataclass(frozen=True)
-class _Signature:
+class _Declared:
     """What a schema says, which costs more to ask than to keep."""
 
-    inputs: _Ports
-    outputs: _Ports
+    inputs: _Counts
+    outputs: _Counts
     attributes: Mapping[str, Any]  # their kinds
     required: tuple[str, ...]
 
 
 @functools.lru_cache(maxsize=4096)
-def _signature(op: str, opset: int) -> _Signature | None:
+def _declared(op: str, opset: int) -> _Declared | None:
     if not onnx.defs.has(op, max_inclusive_version=opset):
         return None
     found = onnx.defs.get_schema(op, opset)
@@ -82,23 +82,23 @@ def _signature(op: str, opset: int) -> _Signature | None:
         return None
     needed = tuple(at for at, port in enumerate(found.inputs) if port.option == _SINGLE)
     names = tuple(port.name for port in found.inputs)
-    return _Signature(
-        _Ports(found.min_input, found.max_input, names, needed),
-        _Ports(found.min_output, found.max_output, (), ()),
+    return _Declared(
+        _Counts(found.min_input, found.max_input, names, needed),
+        _Counts(found.min_output, found.max_output, (), ()),
         {name: declared.type for name, declared in found.attributes.items()},
         tuple(name for name, declared in found.attributes.items() if declared.required),
     )
 
 
 def _check(node: gs.Node, opset: int) -> None:
-    signature = _signature(node.op, opset) if is_standard(node) else None
+    signature = _declared(node.op, opset) if is_standard(node) else None
     if signature is not None:
         _check_ports(node, "input", node.inputs, signature.inputs)
         _check_ports(node, "output", node.outputs, signature.outputs)
         _check_attributes(node, signature)
 
 
-def _check_ports(node: gs.Node, word: str, tensors: Sequence[gs.Tensor], ports: _Ports) -> None:
+def _check_ports(node: gs.Node, word: str, tensors: Sequence[gs.Tensor], ports: _Counts) -> None:
     count, least, most = len(tensors), ports.least, ports.most
     if not least <= count <= most:
         takes = least if least == most else f"{least} or more"
@@ -111,7 +111,7 @@ def _check_ports(node: gs.Node, word: str, tensors: Sequence[gs.Tensor], ports: 
             )
 
 
-def _check_attributes(node: gs.Node, signature: _Signature) -> None:
+def _check_attributes(node: gs.Node, signature: _Declared) -> None:
     for name in signature.required:
         if name not in node.attrs:
             raise GraphError(
