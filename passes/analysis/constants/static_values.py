@@ -16,16 +16,15 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.constant_nodes import value_of_constant_node
 from ....ir.graph.view import View
+from ....ir.ops.traits.groups import READ_NO_VALUES
 from ..sizes.shape_arithmetic import ShapeArithmetic
 
 Array = np.ndarray[Any, Any]
 
-_TOLD = frozenset({"Constant", "Shape", "Size"})
-
 
 def is_told(node: gs.Node) -> bool:
     """Say, from its operator alone, whether `static_value` may know what `node` computes."""
-    return node.op in _TOLD
+    return node.op == "Constant" or node.op in READ_NO_VALUES
 
 
 def static_value(node: gs.Node, view: View) -> Array | None:
