@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import importlib.resources
+import json
 import re
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -48,13 +51,13 @@ _SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 def page(report: ReportDocument) -> str:
     """Return the page of `report`, which reads nothing from anywhere.
 
-    Everything that comes from a model is text to the template, and the document is JSON in which no
-    tag can end. Raises ModuleNotFoundError where Jinja2 is missing (the extra `report`).
+    Everything that comes from a model is text to the template, or in the document, which the page
+    unpacks. Raises ModuleNotFoundError where Jinja2 is missing (the extra `report`).
     """
     template = _environment().get_template("page.html.j2")
     return template.render(
         report=report,
-        document=_script_json(report),
+        document=packed(report),
         kind=_KINDS[report.kind],
         tabs=list(_tabs(report)),
         tiles=tiles(report),
@@ -108,13 +111,16 @@ def _scripts() -> Iterator[Any]:
     for name in _VENDORED:
         yield _markup(_SOURCE_MAP.sub("", _asset(f"vendor/{name}.min.js")))
     own = "\n".join(_asset(f"{name}.js") for name in _SCRIPTS)
-    yield _markup(f'"use strict";\n(() => {{\n{own}}})();')
+    yield _markup(f'"use strict";\n(async () => {{\n{own}}})();')
 
 
-def _script_json(report: ReportDocument) -> Any:
-    from jinja2.utils import htmlsafe_json_dumps
+def packed(report: ReportDocument) -> str:
+    """Return the document as JSON, deflated (RFC 1950), in base64: letters that no tag is made of.
 
-    return htmlsafe_json_dumps(report.as_json(), separators=(",", ":"), ensure_ascii=True)
+    Names stand in it many times: 10,000 nodes take a tenth of what they take as they are.
+    """
+    text = json.dumps(report.as_json(), separators=(",", ":"), ensure_ascii=False)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def _markup(text: str) -> Any:

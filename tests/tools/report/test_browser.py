@@ -76,6 +76,7 @@ def open_page(browser, tmp_path):
             ),
         )
         found.goto(path.as_uri())
+        found.wait_for_selector("body[data-ready]")
         return found
 
     yield opened
@@ -137,6 +138,20 @@ def test_the_table_sorts_and_leads_to_the_graph(open_page, html):
     page.locator("#layer-body button").click()
     assert page.locator("#panel-graph").is_visible()
     assert page.locator("#graph-1 g.node.selected").count() == 1
+
+
+def test_a_phone_shows_the_node_and_the_figure_of_choice(open_page, html):
+    page = open_page(html, viewport={"width": 390, "height": 800})
+    page.click("#tab-layers")
+    assert page.locator("#layer-head th").all_inner_texts() == ["node", "MACs"]
+    page.select_option("#layer-column", label="output")
+    row = page.locator("#layer-body tr:not(.spacer)").first
+    assert row.locator("b").inner_text() in {"Conv", "Relu", "Sigmoid", "Mul"}
+    assert "float32[2, 8, 9, 9]" in row.inner_text()
+    wide = page.locator("#layer-rows").evaluate("box => box.scrollWidth - box.clientWidth")
+    assert wide <= 0
+    page.set_viewport_size({"width": 1000, "height": 800})
+    page.locator("#layer-head th").nth(4).wait_for()
 
 
 def test_the_keyboard_walks_along_the_graph(open_page, html):

@@ -1,8 +1,15 @@
 // The document of the page, and what is asked of it again and again.
 
-const report = JSON.parse(document.getElementById("document").textContent);
-
 const byId = (id) => document.getElementById(id);
+
+// The document is JSON, deflated, in base64.
+async function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+const report = await unpacked(byId("document").textContent);
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);

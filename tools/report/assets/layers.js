@@ -1,6 +1,8 @@
 // The table of nodes: only rows that are seen are there, whatever their number.
 
 const ROW = 28;
+// A phone shows the node and one column of choice.
+const NARROW = matchMedia("(max-width: 560px)");
 
 class LayerTable {
   constructor(page) {
@@ -18,6 +20,8 @@ class LayerTable {
       this.sort = { key: null, down: true };
       this.build();
     });
+    byId("layer-column").addEventListener("change", (event) => this.order(event.target.value));
+    NARROW.addEventListener("change", () => this.head());
     byId("layer-filter").addEventListener("input", (event) => {
       this.filter = event.target.value.toLowerCase();
       this.arrange();
@@ -43,22 +47,37 @@ class LayerTable {
         total: measure.total === null ? "" : shown(measure.total, measure.unit),
       })),
     ];
-    const heads = this.columns.map((column) => element("th", {
+    this.visible = [];
+    byId("layer-column").replaceChildren(...this.columns.slice(1).map(({ key, label }) =>
+      element("option", { value: key }, label)));
+    this.head();
+  }
+
+  // The columns that are seen; their heads stay where these are the same, and with them the focus.
+  head() {
+    const [name, ...others] = this.columns;
+    const chosen = others.find((each) => each.key === this.sort.key)
+      ?? others.find((each) => each.figure) ?? others[0];
+    byId("layer-column").value = chosen.key;
+    const visible = NARROW.matches ? [name, chosen] : this.columns;
+    if (visible.map(({ key }) => key).join() === this.visible.map(({ key }) => key).join()) return this.arrange();
+    this.visible = visible;
+    const heads = visible.map((column) => element("th", {
       scope: "col", class: column.figure ? "figure" : null,
       "aria-sort": "none", "data-key": column.key,
     }, element("button", { onclick: () => this.order(column.key) }, column.label)));
     byId("layer-head").replaceChildren(...heads);
-    byId("layer-foot").replaceChildren(...this.columns.map((column, at) => element("td", {
+    byId("layer-foot").replaceChildren(...visible.map((column, at) => element("td", {
       class: column.figure ? "figure" : null,
     }, at === 0 ? "total" : column.total ?? "")));
-    this.arrange();
+    return this.arrange();
   }
 
   order(key) {
     const column = this.columns.find((each) => each.key === key);
     if (this.sort.key === key) this.sort.down = !this.sort.down;
     else this.sort = { key, down: Boolean(column.figure) && column.better !== "high" };
-    this.arrange();
+    this.head();
   }
 
   arrange() {
@@ -92,17 +111,18 @@ class LayerTable {
     const first = Math.max(0, Math.floor(this.box.scrollTop / ROW) - 10);
     const last = Math.min(this.rows.length, first + Math.ceil(height / ROW) + 20);
     const spacer = (count) => element("tr", { class: "spacer", "aria-hidden": "true" },
-      element("td", { colspan: this.columns.length, style: `height:${count * ROW}px` }));
+      element("td", { colspan: this.visible.length, style: `height:${count * ROW}px` }));
+    const { graph } = this;
     const lines = [];
     for (let row = first; row < last; row++) {
       const at = this.rows[row];
       lines.push(element("tr", { "aria-rowindex": row + 2, class: row % 2 ? "odd" : null },
-        ...this.columns.map((column, place) => {
+        ...this.visible.map((column, place) => {
           const text = column.text(column.value(at));
           if (place) return element("td", { class: column.figure ? "figure" : null }, text);
           return element("th", { scope: "row" }, element("button", {
             class: "link", title: text, onclick: () => this.page.go(this.side, at),
-          }, text));
+          }, NARROW.matches ? element("b", {}, graph.nodes[at].op) : "", `${NARROW.matches ? " " : ""}${text}`));
         })));
     }
     body.replaceChildren(spacer(first), ...lines, spacer(this.rows.length - last));

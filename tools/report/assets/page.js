@@ -246,3 +246,4 @@ function select(button) {
 }
 
 new Page();
+document.body.dataset.ready = "";
