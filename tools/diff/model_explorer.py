@@ -1,9 +1,11 @@
 """What became of nodes, as node data of Google's Model Explorer.
 
-    {graph: {"results": {node: {"value": what became of it, "bgColor": ..., "textColor": ...}}}}
+    {graph: {"name": ..., "results": {node: {"value": what became of it,
+                                             "bgColor": ..., "textColor": ...}}}}
 
-Source: google-ai-edge/model-explorer, `node_data_builder.py`. A node is called by its name, or by
-its first result where it has none; both are keys that Model Explorer knows.
+Source: ai-edge-model-explorer 0.1.34, `node_data_builder.py`: what `ModelNodeData` writes, whose
+values may be words. A node is called by its name, or by its first result where it has none; both
+are keys that Model Explorer knows.
 """
 
 from __future__ import annotations
@@ -43,4 +45,4 @@ def node_data(found: ModelDiff, graph: gs.Graph, side: Side) -> dict[str, Any]:
         }
         for place, node in enumerate(Wiring(graph, graph).nodes)
     }
-    return {str(graph.name): {"results": results}}
+    return {str(graph.name): {"results": results, "name": f"planish diff, {side}"}}

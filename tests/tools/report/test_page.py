@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html.parser
 import base64
+import html.parser
 import json
 import re
 import zlib
@@ -69,7 +69,9 @@ def test_the_document_is_inside_as_it_is(html, document):
         )
         if a.get("type") == "application/zlib"
     ]
-    assert json.loads(zlib.decompress(base64.b64decode(inner))) == json.loads(json.dumps(document.as_json()))
+    assert json.loads(zlib.decompress(base64.b64decode(inner))) == json.loads(
+        json.dumps(document.as_json())
+    )
 
 
 def test_nothing_of_a_model_is_more_than_text(html):
