@@ -32,6 +32,6 @@ def wait_for_ever(call):
     threading.Event().wait()
 
 
-def briefly(*subjects, seconds=None, **options):
+def briefly(*subjects, seconds=None, burst=0.0, **options):
     """Bench for a fraction of the time."""
-    return timing.bench(*subjects, seconds=(seconds or 1) / 100, **options)
+    return timing.bench(*subjects, seconds=(seconds or 1) / 100, burst=burst / 100, **options)

@@ -50,6 +50,18 @@ def test_times_and_ratios_are_those_of_the_clock(monkeypatch):
     assert first.samples_per_second == pytest.approx(1 / 0.006)
 
 
+def test_of_a_burst_the_median_counts_and_the_first_run_does_not(monkeypatch):
+    clock = Clock(monkeypatch)
+    a, b = [90, 4, 6, 5, 90, 3, 3, 9], [70, 20, 70, 8, 8]
+    first, second = bench(
+        [clock.subject("a", a), clock.subject("b", b)], rounds=2, warmup=0, burst=0.015
+    )
+    assert (first.min_ms, first.rounds) == (3, 2)
+    assert first.median_ms == np.median([5, 3])
+    assert second.median_ms == np.median([20, 8])
+    assert second.ratio == pytest.approx(np.median([20 / 5, 8 / 3]))
+
+
 def test_subjects_are_interleaved_in_an_order_that_changes(monkeypatch):
     clock = Clock(monkeypatch)
     subjects = [clock.subject(name, [1] * 40) for name in "abc"]
