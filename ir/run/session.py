@@ -198,9 +198,9 @@ def _by_reference(constant: gs.Constant) -> bool:
     values = dense_values(constant)
     return (
         values is not None
+        and values.nbytes >= _BY_REFERENCE
         and values.dtype.kind == "f"
         and dtypes.bits(values.dtype) >= 16
         and values.flags.c_contiguous
         and values.flags.aligned
-        and stored_bytes(constant) >= _BY_REFERENCE
     )

@@ -9,7 +9,7 @@ import pytest
 import planish
 from planish import Pipeline, bisect
 from planish.ir.core.errors import PassError, VerificationError
-from planish.passes.trust.telling import reached_outputs
+from planish.passes.trust.telling import reached_outputs, untelling
 
 from tests.helpers import graph_of
 from tests.passes.trust.changed import become
@@ -149,3 +149,18 @@ def test_a_sequence_is_not_compared_and_that_is_said(outputs):
     assert result.edits
     assert not result.verified
     assert "nothing was shown: output 's' is a sequence" in result.note
+
+
+@pytest.mark.parametrize(("elements", "tries"), [(4, 6), (64, 2)])
+def test_many_numbers_that_are_the_same_are_so_by_no_chance(elements, tries):
+    feeds = [{"x": np.linspace(-1, 1, elements, dtype=np.float32)}]
+    graph = graph_of(f"g (float[{elements}] x) => (float[{elements}] y) {{ y = Relu(x) }}")
+    fixed, asked = {"y": np.arange(elements, dtype=np.float32)}, []
+
+    def run(feed):
+        asked.append(feed)
+        return dict(fixed)
+
+    found = untelling(graph, feeds, [fixed], run, 0)
+    assert found["y"].startswith("is the same for all inputs that were tried")
+    assert len(asked) == tries
