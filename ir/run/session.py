@@ -15,15 +15,13 @@ import onnxruntime as ort
 
 from ..core import dtypes
 from ..core.errors import ExecutionError
-from ..core.variables import dense_values, is_standard, label
-from ..graph.uses import scopes
-from ..ops.traits.schemas import schema_of
+from ..core.variables import dense_values
 from ..proto.to_proto import to_proto
 from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes, value_info
 from .ending import ending_after, has_loops
+from .fatal import refuse_fatal
 from .open_session import open_session
 
-_VARIADIC = onnx.defs.OpSchema.FormalParameterOption.Variadic
 # Weights from this size on are handed over as they lie in memory; smaller ones, which shape
 # inference may want to read, travel inside the model.
 _BY_REFERENCE = 1 << 16
@@ -44,7 +42,7 @@ def make_session(
     The session keeps references to the graph's weights, which must not change while it lives.
     `share`: large ones are read where they lie; else the runtime may copy them.
     """
-    _refuse_left_out(graph)
+    refuse_fatal(graph)
     model, weights = to_proto(graph, leave_out=_by_reference)
     may_feed = share and options.graph_optimization_level == _UNOPTIMIZED
     if may_feed and sum(map(stored_bytes, weights)) >= _FED:
@@ -96,38 +94,6 @@ def _fed_session(
         return None
     session.fed_weights = values
     return session
-
-
-def _refuse_left_out(graph: gs.Graph) -> None:
-    """Raise ExecutionError for one of any number of operands or results that is left out.
-
-    ONNX Runtime's kernels read and write all of them: the process ends.
-    """
-    for body in (graph, *graph.functions):
-        for scope in scopes(body):
-            for node in scope.nodes:
-                if _leaves_out(node, graph.opset):
-                    raise ExecutionError(
-                        f"ONNX Runtime does not run {label(node)}, of which one of any number of "
-                        "tensors is left out; name it"
-                    )
-
-
-def _leaves_out(node: gs.Node, opset: int) -> bool:
-    if all(tensor.name for tensor in (*node.inputs, *node.outputs)):
-        return False
-    schema = schema_of(node.op, opset) if is_standard(node) else None
-    return schema is not None and (
-        _omits(node.inputs, schema.inputs) or _omits(node.outputs, schema.outputs)
-    )
-
-
-def _omits(tensors: Sequence[gs.Tensor], ports: Sequence[Any]) -> bool:
-    """Say whether one of those is left out that the last of `ports` takes any number of."""
-    last = len(ports) - 1
-    if last < 0 or ports[last].option != _VARIADIC:
-        return False
-    return any(tensor.is_empty() for tensor in tensors[last:])
 
 
 def output_types(session: ort.InferenceSession) -> dict[str, str]:

@@ -137,8 +137,10 @@ class Batch:
         self._child.join()
         if self._child.exitcode:
             now = self._shared["now"]
-            print(f"{self.kind} {now}: the process ended with {self._child.exitcode}", flush=True)
             draws = self._shared["draws"]
+            when = ", as it was drawn" if draws else ""
+            code = self._child.exitcode
+            print(f"{self.kind} {now}: the process ended with {code}{when}", flush=True)
             self._ended.update(["drawn", "dropped"] if draws else ["drawn", "fault: ended"])
             if now + 1 < self.after:
                 self._start(now + 1)

@@ -120,15 +120,22 @@ def _of_certificate(
     return fault
 
 
-def _structure(before: onnx.ModelProto, models: list[onnx.ModelProto]) -> Fault | None:
+def interface_fault(before: onnx.ModelProto, after: onnx.ModelProto) -> Fault | None:
+    """Say whether inputs or outputs of a model are others."""
     told = _sized_by_others(before)
+    for ends in ("input", "output"):
+        wanted, found = (_ends(m, ends, told) for m in (before, after))
+        if wanted != found:
+            return Fault("interface", f"{ends}s changed")
+    return None
+
+
+def _structure(before: onnx.ModelProto, models: list[onnx.ModelProto]) -> Fault | None:
     for model in models:
         if _checked(before) is None and (problem := _checked(model)) is not None:
             return Fault("malformed", problem)
-        for ends in ("input", "output"):
-            wanted, found = (_ends(m, ends, told) for m in (before, model))
-            if wanted != found:
-                return Fault("interface", f"{ends}s changed")
+        if fault := interface_fault(before, model):
+            return fault
     return None
 
 

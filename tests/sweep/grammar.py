@@ -76,10 +76,19 @@ def _operator(b: Builder, op: str) -> None:
             return
         attributes = {n: _attribute(b, n, a) for n, a in sorted(schema.attributes.items())}
         given = {n: v for n, v in attributes.items() if v is not None}
-        if op in _OF_A_SCALAR and b.arrays[inputs[0]].ndim:
+        if _is_refused(b, op, inputs, given):
             continue
         if b.node(op, inputs, outputs=_count(b, schema), **given):
             return
+
+
+def _is_refused(b: Builder, op: str, inputs: list[str], attributes: dict[str, Any]) -> bool:
+    """Say whether the runtime refuses it in a graph, or ends the process."""
+    if op in _OF_A_SCALAR:
+        return b.arrays[inputs[0]].ndim > 0
+    if op == "STFT" and len(inputs) > 2 and inputs[2]:
+        return b.arrays[inputs[2]].ndim == 0
+    return op == "GatherND" and attributes.get("batch_dims", 0) < 0
 
 
 def _count(b: Builder, schema: Any) -> int:

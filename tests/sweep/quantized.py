@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 import planish
 
-from .check import Fault, Report, is_valid, told
+from .check import Fault, Report, interface_fault, is_valid, told
 from tests.strategies.random_graphs import Drawn
 from tests.strategies.random_graphs.evaluate import run_session, session_of
 
@@ -42,7 +42,7 @@ def check_quantized(drawn: Drawn, number: int, pipeline: str = "int8") -> Report
         )
     except Exception as error:
         return Report(Fault("raises", told(error)))
-    fault = _interface(drawn.model, models[0]) or _runs(drawn, models[0])
+    fault = interface_fault(drawn.model, models[0]) or _runs(drawn, models[0])
     if fault is None and len({m.SerializeToString(deterministic=True) for m in models}) > 1:
         fault = Fault("bytes", "saved bytes differ between two runs")
     return Report(fault, results[0].edits)
@@ -50,14 +50,6 @@ def check_quantized(drawn: Drawn, number: int, pipeline: str = "int8") -> Report
 
 def _is_refusal(error: planish.PlanishError) -> bool:
     return type(error) in (planish.RefusedError, planish.FeedError)
-
-
-def _interface(before: onnx.ModelProto, after: onnx.ModelProto) -> Fault | None:
-    for field in ("input", "output"):
-        names = [[v.name for v in getattr(m.graph, field)] for m in (before, after)]
-        if names[0] != names[1]:
-            return Fault("interface", f"{field}s are {names[1]} and were {names[0]}")
-    return None
 
 
 def _runs(drawn: Drawn, model: onnx.ModelProto) -> Fault | None:

@@ -24,7 +24,7 @@ from .rule import RuntimeShape, values_of
 _LARGEST_STEP = 1 << 30
 # Whether inference is to be believed, constants say.
 _BY_CONSTANTS = frozenset({"Range", "Slice", "Squeeze"})
-_NOT_SEEN = frozenset({"MeanVarianceNormalization", "RegexFullMatch"})
+_NOT_SEEN = frozenset({"GatherND", "MeanVarianceNormalization", "RegexFullMatch"})
 _BOUNDS = ("starts", "ends", "axes", "steps")
 
 _RULES = {
@@ -50,6 +50,7 @@ _RULES = {
     "GroupNormalization": missing.GROUP_NORMALIZATION,
     "If": missing.IF,
     "SequenceAt": missing.SEQUENCE_AT,
+    "GatherND": missing.GATHER_ND,
 }
 
 
@@ -78,8 +79,9 @@ def misleads_inference(node: gs.Node, view: View) -> bool:
     """Say whether inference must not see `node`.
 
     It reads out of bounds behind a long step, and of a list of sizes that is cut where only a run
-    tells, it takes the whole for what is left. A match of text without a type ends the process, and
-    of a normalization without axes it has no body from opset 13 on.
+    tells, it takes the whole for what is left. A match of text without a type and a batch that is
+    counted from behind end the process, and of a normalization without axes it has no body from
+    opset 13 on.
     """
     if node.op != "Slice":
         return node.op in _NOT_SEEN

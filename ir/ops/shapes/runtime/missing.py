@@ -7,6 +7,7 @@ import onnx_graphsurgeon as gs
 
 from ....core.variables import subgraphs_of
 from ....graph.view import View
+from ...axes.batch import batch_is_counted_from_behind
 from ...traits import attribute
 from ...traits.schemas import schema_of
 from .rule import Rule, RuntimeShape, values_of
@@ -24,6 +25,15 @@ def _always(node: gs.Node, opset: int) -> bool:
 def _lacks_axes(node: gs.Node, opset: int) -> bool:
     """Inference of the body wants the axes to be given, which have a default."""
     return "axes" not in node.attrs
+
+
+def _counts_from_behind(node: gs.Node, opset: int) -> bool:
+    """Inference does not survive a batch that is counted from the last axis."""
+    return batch_is_counted_from_behind(node)
+
+
+def _of_no_size(node: gs.Node, view: View) -> RuntimeShape | None:
+    return RuntimeShape(None)
 
 
 def _has_no_inference(node: gs.Node, opset: int) -> bool:
@@ -136,3 +146,4 @@ COMPRESS = Rule(_has_no_inference, _taken)
 GROUP_NORMALIZATION = Rule(_has_no_inference, _kept)
 IF = Rule(_believes_one_branch, _branched)
 SEQUENCE_AT = Rule(_always, _element)
+GATHER_ND = Rule(_counts_from_behind, _of_no_size)

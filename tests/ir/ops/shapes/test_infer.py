@@ -399,6 +399,14 @@ def test_a_match_of_text_of_unknown_type_does_not_end_the_process():
     assert shapes_of(model_of(known))["y"] == ("N", 2)
 
 
+def test_a_batch_that_is_counted_from_behind_does_not_end_the_process():
+    model = model_of(
+        """g (float[2, 3, 4] x, int64[2, 1] i) => (float[] y) {
+            a = GatherND <batch_dims = -2> (x, i) y = Relu(a) }"""
+    )
+    assert shapes_of(model) == {"a": None, "y": None}
+
+
 @pytest.mark.parametrize("opset", [9, 13, 18, 21])
 @pytest.mark.parametrize("axes", ["", "<axes = [0, 2]> "])
 def test_a_normalization_without_axes_has_the_shape_of_its_input(opset, axes):
