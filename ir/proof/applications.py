@@ -18,7 +18,7 @@ from .values import POINTS, Array, UnsupportedError, apart, require_told_apart
 
 # Arguments that lie together along a random direction and are not equal are passed over.
 _NEIGHBOURS = 2
-MOST_ARGUMENTS = 1 << 25
+MOST_ARGUMENTS = 1 << 23
 
 
 class Applications:
@@ -82,6 +82,7 @@ class _Applied:
     ) -> None:
         self._random = random
         self._direction = random.standard_normal(size) / np.sqrt(max(size, 1))
+        self._norm = float(np.abs(self._direction).sum())
         self._tolerance = tolerance
         self._width = width
         self._arguments = np.empty((0, size))
@@ -103,11 +104,18 @@ class _Applied:
             at[missing] = self._add(rows[missing], along[missing])
         return self._results[at], self._furthest
 
-    def _equal(self, a: Array, b: Array) -> Array:
-        """Say which rows are the same arguments."""
+    def _equal(self, a: Array, b: Array, far: Array) -> Array:
+        """Say which rows are the same arguments; `far`: how far apart along the direction."""
         same = (a == b).all(axis=1)
         other = np.flatnonzero(~same)
         if not self._tolerance or not other.size:
+            return np.asarray(same)
+        # What is no further apart than the tolerance is not further along the direction either.
+        most = (
+            self._tolerance * self._norm * np.maximum(np.abs(a), np.abs(b)).max(axis=1, initial=0.0)
+        )
+        other = other[far[other] <= 1.01 * most[other]]
+        if not other.size:
             return np.asarray(same)
         x, y = (each[other].reshape(len(other), -1, POINTS) for each in (a, b))
         found = apart(x, y).max(axis=1, initial=0.0)
@@ -123,19 +131,21 @@ class _Applied:
             return at
         # Rows that are equal up to rounding may stand on either side of where theirs is.
         place = np.searchsorted(self._along, along, sorter=self._order)
-        for step in range(-_NEIGHBOURS, _NEIGHBOURS + 1):
+        for step in sorted(range(-_NEIGHBOURS, _NEIGHBOURS + 1), key=abs):
             left = np.flatnonzero(at < 0)
             if not left.size:
                 break
             near = self._order[np.clip(place[left] + step, 0, len(self._order) - 1)]
-            equal = self._equal(self._arguments[near], rows[left])
+            far = np.abs(self._along[near] - along[left])
+            equal = self._equal(self._arguments[near], rows[left], far)
             at[left[equal]] = near[equal]
         return at
 
     def _add(self, rows: Array, along: Array) -> Array:
         """Enter `rows`, equal ones once; return their places."""
         order = np.argsort(along, kind="stable")
-        begins = np.concatenate([[True], ~self._equal(rows[order][:-1], rows[order][1:])])
+        ordered, far = rows[order], np.diff(along[order])
+        begins = np.concatenate([[True], ~self._equal(ordered[:-1], ordered[1:], far)])
         firsts = order[np.flatnonzero(begins)]
         found = np.empty(len(rows), np.int64)
         found[order] = len(self._along) + np.cumsum(begins) - 1

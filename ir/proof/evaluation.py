@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -87,7 +87,7 @@ class BothSides:
             known: dict[int, PointValues] = {}
             for pair in self.window.inputs:
                 value = self._border(random, setting, *pair)
-                known[id(pair[side])] = value
+                known[id(pair[side])] = replace(value, array=value.array[:1])
             self._evaluate(nodes, known, side, setting)
             tensors = (t for node in nodes for t in (*node.inputs, *node.outputs) if t.name)
             found.append({t.name: _type_of(known[id(t)]) for t in tensors if id(t) in known})

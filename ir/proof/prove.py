@@ -97,29 +97,31 @@ def prove_at(
     `leeway`: times which roundings may be as large as a checker lets them be: under 1 for what has
     to hold at other points as well. Raises NotProvedError where that fails.
     """
-    base = sizes.base
+    base, facts = sizes.base, _Facts.of(window, opsets)
     nodes = (*window.before, *window.after)
     # What neither an input nor a size enters is what it is.
     constant = not window.inputs and not any(map(reads_shape, nodes))
     if not sizes.opened or constant:
         axes = WindowAxes(window, base, base, opsets)
         given = [Look(axes.smaller(), None, base)]
-        found = _weakest(_proofs(window, opsets, seed, leeway, given))
+        found = _weakest(_proofs(window, facts, opsets, seed, leeway, given))
         return replace(found, sizes="all") if sizes.opened else found
     base, opened = window_types(window, base, sizes.named, opsets, seed)
     covered = covering(window, base, opened, opsets)
     if covered is not None:
         with contextlib.suppress(UnknownSizesError):
-            proofs = _proofs(window, opsets, seed, leeway, covered.needed)
-            proofs += _proofs(window, opsets, (*seed, 1), leeway, covered.beside, needed=False)
+            proofs = _proofs(window, facts, opsets, seed, leeway, covered.needed)
+            proofs += _proofs(
+                window, facts, opsets, (*seed, 1), leeway, covered.beside, needed=False
+            )
             return replace(_weakest(proofs), sizes="all" if covered.is_whole else "tried")
     looks = []
     for types in sizes.choices():
         axes = WindowAxes(window, types, sizes.named, opsets)
         looks.append(Look(axes.smaller(), None, types))
     try:
-        proofs = _proofs(window, opsets, seed, leeway, looks[:1])
-        proofs += _proofs(window, opsets, (*seed, 1), leeway, looks[1:], needed=False)
+        proofs = _proofs(window, facts, opsets, seed, leeway, looks[:1])
+        proofs += _proofs(window, facts, opsets, (*seed, 1), leeway, looks[1:], needed=False)
     except UnknownSizesError as reason:
         raise NotProvedError(f"not evaluated: {reason}") from reason
     return replace(_weakest(proofs), sizes="tried")
@@ -134,6 +136,7 @@ def _weakest(proofs: Sequence[Proof]) -> Proof:
 
 def _proofs(
     window: ProofWindow,
+    facts: _Facts,
     opsets: tuple[int, int],
     seed: Sequence[int],
     leeway: float,
@@ -148,7 +151,7 @@ def _proofs(
     for at, look in enumerate(looks):
         each = BothSides(window=window, look=look, opsets=opsets, seed=(*seed, at))
         try:
-            found.append(_prove(each, leeway))
+            found.append(_prove(each, facts, leeway))
         except UnknownSizesError as reason:
             if look.sizes is not None:
                 raise
@@ -159,13 +162,30 @@ def _proofs(
     return found
 
 
-def _prove(points: BothSides, leeway: float) -> Proof:
-    window, opsets = points.window, points.opsets
-    # Of several types the most precise counts: a coarse constant that is added allows nothing.
-    folded = [unit([dtype]) for dtype in _folded(window)]
-    rounding = min(folded, default=0.0)
+@dataclass(frozen=True)
+class _Facts:
+    """What is the same of a window at all sizes.
+
+    `rounding`: the rounding unit of constants that one side alone has, 0 where there are none.
+    `layers`: whether there are sums of products; `large`: whether a constant is so large that what
+    is added to it is rounded away.
+    """
+
+    rounding: float
+    layers: bool
+    large: bool
+
+    @classmethod
+    def of(cls, window: ProofWindow, opsets: tuple[int, int]) -> _Facts:
+        # Of several types the most precise counts: a coarse constant that is added allows nothing.
+        folded = (unit([dtype]) for dtype in _folded(window))
+        return cls(min(folded, default=0.0), _has_layers(window, opsets), _has_large(window))
+
+
+def _prove(points: BothSides, facts: _Facts, leeway: float) -> Proof:
+    rounding = facts.rounding
     most = _MOST_UNITS if rounding < _HALF else _MOST_UNITS_OF_HALF
-    if not _has_layers(window, opsets):
+    if not facts.layers:
         with contextlib.suppress(UnsupportedError):
             exact = points.distance(free=True, tolerance=0.0)
             if exact.whole == 0 and not exact.algebra and not exact.types_differ:
@@ -178,20 +198,20 @@ def _prove(points: BothSides, leeway: float) -> Proof:
         raise NotProvedError(
             f"the sides differ by {found.whole:.1e} of their size at random points"
         )
-    looked_at = not _has_layers(window, opsets) or _has_large(window)
-    evaluated = _rounded(points, leeway) if looked_at else 0.0
+    looked_at = not facts.layers or facts.large
+    evaluated = _rounded(points, facts, leeway) if looked_at else 0.0
     if found.whole <= _IDENTITY:
         return Proof(claim="identity", difference=found.whole, units=0.0, evaluated=evaluated)
     if not rounding:
         raise NotProvedError(f"arguments of functions differ by {found.whole:.1e} of their size")
-    if _has_large(window):
+    if facts.large:
         raise NotProvedError("beside constants as large as these, rounding hides other terms")
     claim: Claim = "jump" if found.at_jumps > _IDENTITY else "rounding"
     units = found.whole / rounding
     return Proof(claim=claim, difference=found.whole, units=units, evaluated=evaluated)
 
 
-def _rounded(points: BothSides, leeway: float) -> float:
+def _rounded(points: BothSides, facts: _Facts, leeway: float) -> float:
     """Return how far the sides are apart where results are rounded, in rounding units.
 
     Raises NotProvedError where that is more than a few roundings: numbers that cancel were rounded,
@@ -205,7 +225,7 @@ def _rounded(points: BothSides, leeway: float) -> float:
     if not one:
         return 0.0
     allowed = leeway * _MOST_ROUNDINGS * max(len(nodes), 4) * one
-    if _has_layers(window, points.opsets):
+    if facts.layers:
         allowed *= _ROUNDINGS_OF_LAYERS
     apart = points.distance(free=False, tolerance=allowed, rounded=True).whole
     if apart > allowed:
@@ -239,7 +259,7 @@ def _has_large(window: ProofWindow) -> bool:
     """Say whether a constant is so large that what is added to it is rounded away."""
     held = (dense_values(t) for n in (*window.before, *window.after) for t in n.inputs)
     floats = (v for v in held if v is not None and v.size and dtypes.is_float(v.dtype))
-    return any(bool((np.abs(values.astype(np.float64)) >= _LARGE).any()) for values in floats)
+    return any(bool((v >= _LARGE).any() or (v <= -_LARGE).any()) for v in floats)
 
 
 def _has_layers(window: ProofWindow, opsets: tuple[int, int]) -> bool:

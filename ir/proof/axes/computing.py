@@ -53,9 +53,11 @@ def windowed(each: NodeAxes) -> None:
         if window.transposed:
             finer, coarser = coarser, finer
         each.classes.tie(finer, coarser, stride)
-        pads = window.begins[axis] + window.ends[axis]
-        # Of the result, so many positions see the begin or the end of what the input is.
-        each.classes.add_reach(finer, each.side, 2 * (window.reaches[axis] - 1) + pads)
+        pads = abs(window.begins[axis]) + abs(window.ends[axis])
+        # So many positions more see the begin or the end of what the input is: of a convolution
+        # those that read pads, or what sees them, rounded up to steps of its stride.
+        beside = window.reaches[axis] if window.transposed else window.strides[axis]
+        each.classes.add_reach(finer, each.side, 2 * (beside - 1) + pads)
     return None
 
 

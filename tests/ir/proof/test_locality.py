@@ -50,8 +50,8 @@ def test_a_border_that_differs_at_one_end_is_seen(sizes, where):
     assert _proved(before, after).open_outputs
 
 
-def _small(text):
-    graph = graph_of(text, _read(text))
+def _small(text, held=None):
+    graph = graph_of(text, held or _read(text))
     side = Side(graph, Digests())
     types = PairedSizes(side, side).base
     output = side.graph.outputs[0]
@@ -64,13 +64,43 @@ def _small(text):
 def test_sizes_keep_their_remainder_and_what_is_summed():
     head = IMAGES.format(96, 97)
     conv = "Conv<strides=[2,2], pads=[1,1,1,1]>(x, w)"
-    assert _small(f"{head} {{ y = {conv} }}") == {"x": (1, 3, 8, 7)}
+    assert _small(f"{head} {{ y = {conv} }}") == {"x": (1, 3, 6, 5)}
     assert _small(f"{head} {{ a = {conv} y = GlobalAveragePool(a) }}") == {"x": (1, 3, 96, 97)}
     assert _small(f"{head} {{ y = Relu(x) }}") == {"x": (1, 2, 2, 2)}
     deep = f"a = {conv} y = Conv<strides=[2,2], pads=[2,2,2,2]>(a, v)"
     (shape,) = _small(f"{head} {{ {deep} }}").values()
     assert [size % 4 for size in shape[2:]] == [96 % 4, 97 % 4]
-    assert all(31 <= size < 40 for size in shape[2:])
+    assert all(17 <= size < 21 for size in shape[2:])
+
+
+def _seen(size, layers):
+    """Return what each result of a stack of convolutions reads: which taps are pads, at each."""
+    seen = [()] * size
+    for kernel, stride, begin, end in layers:
+        padded = [None] * begin + seen + [None] * end
+        starts = range(0, len(padded) - kernel + 1, stride)
+        seen = [hash(tuple(padded[at : at + kernel])) for at in starts]
+    return set(seen)
+
+
+def test_few_positions_see_all_that_many_see():
+    """Of random stacks of convolutions of a row, at every remainder."""
+    random = np.random.default_rng(1)
+    for _ in range(40):
+        layers = [
+            (int(k), int(random.integers(1, 4)), *map(int, random.integers(0, k, 2)))
+            for k in random.integers(1, 6, int(random.integers(1, 4)))
+        ]
+        size = int(random.integers(200, 230))
+        nodes = [
+            f"v{at + 1} = Conv<kernel_shape=[{k}], strides=[{s}], pads=[{b},{e}]>(v{at}, w{k})"
+            for at, (k, s, b, e) in enumerate(layers)
+        ]
+        held = {f"w{k}": np.ones((1, 1, k), np.float32) for k, *_ in layers}
+        text = f"g (float[1,1,{size}] v0) => (float[] v{len(layers)}) {{ {' '.join(nodes)} }}"
+        (shape,) = _small(text, held).values()
+        assert shape[2] < size
+        assert _seen(shape[2], layers) == _seen(size, layers), layers
 
 
 def test_the_record_says_for_which_sizes():
