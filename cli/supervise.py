@@ -16,6 +16,7 @@ import re
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
@@ -38,6 +39,7 @@ _CRASHES = {
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<name>\S+)$', re.MULTILINE)
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 _BY_KERNEL = 0x80  # SI_KERNEL of <asm-generic/siginfo.h>
+_TWICE_SECONDS = 1.0
 _ROOM = 4096
 _ROOM_FOR_FILES = 1 << 16
 
@@ -113,6 +115,7 @@ def supervised(run: Callable[[], None]) -> None:
     if os.getpid() != parent:
         _end_with(parent)
         faulthandler.enable(report)
+        _interrupt_once()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         run()
@@ -134,6 +137,25 @@ def _end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def _interrupt_once() -> None:
+    """Have a Ctrl-C that comes twice interrupt once.
+
+    Who sends it to a process group reaches this process and the one that waits, which sends it on:
+    the second would end what the first has a command write of its best so far.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    latest = -_TWICE_SECONDS
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal latest
+        before, latest = latest, time.monotonic()
+        if latest - before >= _TWICE_SECONDS:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def _wait(child: int, watched: frozenset[signal.Signals]) -> int:

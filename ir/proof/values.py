@@ -23,6 +23,8 @@ Array = np.ndarray[Any, Any]
 _SPECIALS, _SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0]), 1 / 16
 # 8 Gaussian points tell a row of coefficients from another: see `difference`.
 POINTS = 8
+# Of a tensor at all points: 128 MiB. What is larger is not evaluated.
+MOST_ELEMENTS = 1 << 24
 
 # What float64 leaves of sums, as a part of the largest number, and how far numbers have to move.
 _NOISE = 2.0**-44
@@ -131,6 +133,8 @@ def drawn(
     """
     of = dtypes.numpy_dtype(dtype)
     sizes = (POINTS, *shape)
+    if math.prod(sizes) > MOST_ELEMENTS:
+        raise UnsupportedError("more elements than are looked at")
     if dtypes.is_float(of):
         numbers = random.standard_normal(sizes)
         if with_specials:

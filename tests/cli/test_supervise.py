@@ -215,3 +215,20 @@ def told(watched):
     return SimpleNamespace(si_signo=came.si_signo, si_code=came.si_code, si_pid=0)
 signal.sigwaitinfo = told
 """
+
+
+def test_an_interrupt_of_the_group_comes_once():
+    """Who waits sends on what reaches the other anyway; the best so far is still written."""
+    body = """
+    try:
+        print("started", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        time.sleep(0.3)
+        print("the best so far")
+"""
+    child = start(body, start_new_session=True)
+    assert child.stdout.readline() == "started\n"
+    os.killpg(child.pid, signal.SIGINT)
+    shown, _ = child.communicate(timeout=60)
+    assert (child.returncode, shown) == (0, "the best so far\n")

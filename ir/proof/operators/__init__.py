@@ -10,7 +10,7 @@ import numpy as np
 from ...core import dtypes
 from ...core.variables import is_standard
 from ...ops.traits import traits_of
-from ..values import PointValues, UnsupportedError
+from ..values import MOST_ELEMENTS, PointValues, UnsupportedError
 from . import arithmetic, choosing, control, linear, movement, piecewise, reduction, sequences
 from .call import Call, Setting, unknown_elementwise
 
@@ -34,7 +34,10 @@ def results(call: Call) -> list[PointValues]:
         found = _results(call)
     except (ValueError, IndexError, TypeError, KeyError) as error:
         raise UnsupportedError(f"{call.op} that cannot be evaluated: {error}") from error
-    return found if isinstance(found, list) else [found]
+    values = found if isinstance(found, list) else [found]
+    if any(value.array.size > MOST_ELEMENTS for value in values):
+        raise UnsupportedError("more elements than are looked at")
+    return values
 
 
 def _results(call: Call) -> PointValues | list[PointValues]:

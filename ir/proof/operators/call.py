@@ -16,7 +16,7 @@ from ...ops.jumps import jumps
 from ...ops.traits import attribute
 from ..applications import Applications
 from ..residues import Primes
-from ..values import POINTS, Array, PointValues, UnsupportedError, spread
+from ..values import MOST_ELEMENTS, POINTS, Array, PointValues, UnsupportedError, spread
 
 ResultType = tuple[tuple[int, ...], np.dtype[Any]]
 Body = Callable[[gs.Graph, Sequence[PointValues]], list[PointValues]]
@@ -113,6 +113,8 @@ class Call:
 def broadcast(values: Sequence[PointValues]) -> list[Array]:
     """Return the arrays with as many axes each, so that they broadcast to each other."""
     rank = max(value.rank for value in values)
+    if math.prod(np.broadcast_shapes(*(value.shape for value in values))) > MOST_ELEMENTS // POINTS:
+        raise UnsupportedError("more elements than are looked at")
     return [
         value.array.reshape(
             value.array.shape[:1] + (1,) * (rank - value.rank) + value.array.shape[1:]
