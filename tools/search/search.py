@@ -135,25 +135,24 @@ class BudgetSearch:
         if goal is None:
             self._meet_accuracy()
             return
-        self._reach(goal)
-        # The honest front: between what is accurate enough and what is fast enough.
+        point = self._reach(goal)
+        # The honest front: between what is accurate enough and what is fast enough, or as fast as
+        # it gets.
         while misses(self._best_point(), self._budget):
             holding = [p for p in self._points if p.holds]
             fastest = max((p.speedup for p in holding), default=1.0)
-            middle = (fastest * goal) ** 0.5
-            if goal / fastest < _GAP or not self._has_time("none"):
+            if point is not None and not point.holds:
+                goal = min(goal, point.speedup)
+            if point is None or goal / fastest < _GAP or not self._has_time("none"):
                 return
-            point = self._reach(middle)
-            if point is None:
-                return
-            if not point.holds:
-                goal = middle
+            point = self._reach((fastest * goal) ** 0.5)
 
     def _reach(self, speedup: float, *, learn: bool = False) -> Point | None:
         """Build the most accurate of what is `speedup` times as fast; None where nothing new is.
 
         Time does not depend on what weights have learned, so that is seen before: where it falls
-        short, what is foretold is corrected. Then it learns, if it lost too much or `learn` is set.
+        short, what is foretold is corrected. Then it learns, if it lost too much or `learn` is set,
+        unless nothing comes near that speed.
         """
         found, asked = None, speedup
         for _ in range(_CORRECTIONS):
@@ -167,8 +166,8 @@ class BudgetSearch:
             found = found if point is None else point
             if point is None or point.speedup >= speedup:
                 break
-        if found is None or found.plan is None:
-            return found
+        if found is None or found.plan is None or found.speedup * _GAP < speedup:
+            return found  # so far from fast enough, what weights can learn does not help
         return self._recovered(found, found.plan, learn=learn)
 
     def _recovered(self, point: Point, plan: SitePlan, *, learn: bool) -> Point:
