@@ -515,12 +515,18 @@ TRANSPOSED = {
     "one axis": ((20, 18, 5), "strides = [2], pads = [2, 1]"),
     "three axes": ((8, 12, 2, 3, 2), "strides = [2, 1, 2]"),
 }
+# What they read is what floats read, in `test_networks.py`.
+ALIKE = ("dilations", "groups", "one axis", "three axes")
 
 
 @pytest.mark.parametrize(
     ("name", "dtype", "axis", "bias"),
     [
-        (name, *((np.int8, None, "float") if place % 3 else (np.uint8, 1, "integer")))
+        pytest.param(
+            name,
+            *((np.int8, None, "float") if place % 3 else (np.uint8, 1, "integer")),
+            marks=[pytest.mark.slow] if name in ALIKE else [],
+        )
         for place, name in enumerate(TRANSPOSED)
     ],
 )
