@@ -175,6 +175,9 @@ class Equalities:
     def enter(self, before: gs.Tensor, after: gs.Tensor) -> None:
         """Note that both are equal. What `after` was known to be equal to stays so."""
         early, late = self._keys(before, after)
+        if late.startswith("constant "):  # of which the graph before may have the same
+            self._places.setdefault(late, len(self._classes))
+            self._classes.add(len(self._places) - len(self._classes))
         if late in self._places:
             self._classes.unite(self._places[early], self._places[late])
         else:
