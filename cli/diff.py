@@ -63,7 +63,8 @@ def diff(
         still = Measuring(backends=(), roofline=False, runs=False)
         write_told(two_models(one, two, made=how_made(), measuring=still, found=found), html, tell)
     if as_json:
-        print_json({"before": str(a), "after": str(b), "counts": found.counts, **asdict(found)})
+        told = {key: value for key, value in asdict(found).items() if key != "bodies"}
+        print_json({"before": str(a), "after": str(b), "counts": found.counts, **told})
     else:
         print_plain(f"{a} -> {b}")
         for line in diff_lines(found):

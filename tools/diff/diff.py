@@ -16,7 +16,7 @@ from ...ir.graph.uses import Uses
 from ...ir.graph.view import View
 from ...ir.ops.shapes.infer import infer_types
 from .match import Matching, match
-from .model_diff import Change, Kind, ModelChange, ModelDiff, NodeRef
+from .model_diff import BodyDiff, BodyPath, Change, Kind, ModelChange, ModelDiff, NodeRef
 from .nodes import attribute_changes, input_changes, type_changes, written_type
 from .regions import facing, in_order, only_reader, regions_of, taken_in, written_out
 from .signatures import domain_of
@@ -42,6 +42,7 @@ class _Scopes:
     before: gs.Graph
     after: gs.Graph
     path: tuple[str, ...] = ()
+    at: tuple[BodyPath, BodyPath] | None = None  # None of a function
 
 
 class _Differ:
@@ -51,7 +52,8 @@ class _Differ:
         self.views = View(a, Uses(a), self.types_a.of), View(b, Uses(b), self.types_b.of)
         self.changes: list[Change] = []
         self.count_a = self.count_b = self.same = self.following = self.renamed = 0
-        self.waiting = [_Scopes(a, b)]
+        self.waiting = [_Scopes(a, b, at=((), ()))]
+        self.bodies: list[BodyDiff] = []
         self.called: set[tuple[int, int]] = set()
         self.model = list(_model_changes(a, b, self.types_a, self.types_b))
 
@@ -70,6 +72,7 @@ class _Differ:
             model=tuple(self.model),
             changes=tuple(self.changes),
             pairs=tuple(sorted(outermost.forward.items())),
+            bodies=tuple(self.bodies),
         )
 
     def _compare(self, scopes: _Scopes) -> Matching:
@@ -80,9 +83,16 @@ class _Differ:
         changed = self._changed(a, b, matching, scopes.path)
         pieces = list(self._left(a, b, matching, changed, scopes.path))
         pieces += changed.values()
-        self.changes += sorted(pieces, key=_place)
-        for one, two in sorted(matching.forward.items()):
-            self._enter(a, one, b, two, scopes.path)
+        pieces.sort(key=_place)
+        self.changes += pieces
+        pairs = tuple(sorted(matching.forward.items()))
+        if scopes.at is not None and scopes.path:
+            before, after = scopes.at
+            self.bodies.append(
+                BodyDiff(before=before, after=after, pairs=pairs, changes=tuple(pieces))
+            )
+        for one, two in pairs:
+            self._enter(a, one, b, two, scopes)
         return matching
 
     def _changed(
@@ -157,14 +167,18 @@ class _Differ:
             kind = "fused" if holds and not come[pair] else "replaced"
             yield replace(changed.pop(pair), kind=kind, before=before, after=after)
 
-    def _enter(self, a: Wiring, one: int, b: Wiring, two: int, path: tuple[str, ...]) -> None:
+    def _enter(self, a: Wiring, one: int, b: Wiring, two: int, scopes: _Scopes) -> None:
         """Have the bodies and functions of a pair compared."""
         before, after = a.nodes[one], b.nodes[two]
-        inside = (*path, node_key(before))
+        inside = (*scopes.path, node_key(before))
         for name, body in before.attrs.items():
             other = after.attrs.get(name)
             if isinstance(body, gs.Graph) and isinstance(other, gs.Graph):
-                self.waiting.append(_Scopes(body, other, inside))
+                at = scopes.at and (
+                    (*scopes.at[0], (one, name)),
+                    (*scopes.at[1], (two, name)),
+                )
+                self.waiting.append(_Scopes(body, other, inside, at))
         called = a.function(one), b.function(two)
         if called[0] is not None and called[1] is not None:
             key = id(called[0]), id(called[1])

@@ -110,6 +110,20 @@ class ModelChange:
     after: str
 
 
+# Where a body stands: the places of the nodes that hold it, and their attributes, outermost first.
+BodyPath = tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyDiff:
+    """Two bodies that stand for one another: where, `pairs` of nodes by place, and what differs."""
+
+    before: BodyPath
+    after: BodyPath
+    pairs: tuple[tuple[int, int], ...]
+    changes: tuple[Change, ...]
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ModelDiff(Shown):
     """Two models matched: `pairs` of nodes by place, in the outermost graph, and what differs.
@@ -117,7 +131,7 @@ class ModelDiff(Shown):
     `same`: nodes that are equal but for names; `following`: those of which only the type or sizes
     of results differ, since those of what they read do; `renamed`: those of all pairs that are
     called otherwise. `nodes_before` and `nodes_after` count those of all scopes, without Constant
-    nodes.
+    nodes. `bodies`: those of If, Loop and Scan, whose changes are among `changes` too.
     """
 
     nodes_before: int
@@ -128,6 +142,7 @@ class ModelDiff(Shown):
     model: tuple[ModelChange, ...]
     changes: tuple[Change, ...]
     pairs: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    bodies: tuple[BodyDiff, ...] = field(default=(), repr=False)
 
     @property
     def is_empty(self) -> bool:

@@ -14,6 +14,7 @@ from ..diff.diff import diff
 from ..diff.model_diff import ModelDiff
 from ..diff.wiring import Wiring
 from .agreement import agreement_of
+from .bodies import with_bodies
 from .document import AgreementEntry, GroupEntry, ReportDocument
 from .figures import Feeds, Figures, Measuring, measure_graphs, one_feed
 from .front import front_entry
@@ -120,7 +121,7 @@ def two_models(
                 lambda: sqnr_measure(*graphs, links, (first, entry), feed),
             )
             measured.measures += [] if sqnr is None else [sqnr]
-    return ReportDocument(
+    report = ReportDocument(
         title=_title(before.file, after.file),
         kind="diff",
         made=made,
@@ -132,6 +133,7 @@ def two_models(
         latencies=tuple(measured.latencies),
         unknown=tuple(measured.unknown),
     )
+    return with_bodies(report, graphs, found.bodies)
 
 
 def search_report(
@@ -208,7 +210,7 @@ def model_report(
     measured = Figures()
     if measuring is not None:
         measure_graphs((spelled.graph,), (entry,), measuring, measured, feeds)
-    return ReportDocument(
+    report = ReportDocument(
         title=model.file,
         kind="model",
         made=made,
@@ -217,6 +219,7 @@ def model_report(
         latencies=tuple(measured.latencies),
         unknown=tuple(measured.unknown),
     )
+    return with_bodies(report, (spelled.graph,))
 
 
 def _title(before: str, after: str) -> str:

@@ -30,7 +30,8 @@ class ConstantEntry:
 class NodeEntry:
     """A node: `inputs` are the places of the nodes that it reads, -1 - i of graph input i.
 
-    `outputs` are the names of its results, and `types` their types with sizes.
+    `outputs` are the names of its results, and `types` their types with sizes. `body`: in which
+    body of which node it stands, empty of the outermost graph.
     """
 
     name: str
@@ -41,13 +42,15 @@ class NodeEntry:
     types: tuple[str, ...]
     attributes: dict[str, str]
     constants: tuple[ConstantEntry, ...]
+    body: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupEntry:
     """Nodes that are shown as one: the parts of a fused operator, or what one came from.
 
-    `kind`: `fused`, or `replaced` of what stands for others. `label`: what the one is called.
+    `kind`: `fused`, `replaced` of what stands for others, or `body` of a node with what its bodies
+    hold. `label`: what the one is called.
     """
 
     kind: str

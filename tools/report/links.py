@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..diff.model_diff import Change, ModelDiff
+from ..diff.model_diff import BodyDiff, Change, ModelDiff
 from .document import DeclineEntry, GraphEntry, LinkEntry
 
 Passes = Sequence[Mapping[str, Any]]
@@ -48,6 +48,22 @@ def links_of(
         if one not in taken
     ]
     return tuple(links)
+
+
+def body_links(found: BodyDiff, before: int, after: int) -> Iterator[LinkEntry]:
+    """Yield the links of a body whose nodes have places from `before` and `after` on."""
+    taken: set[int] = set()
+    for change in found.changes:
+        taken.update(node.index for node in change.before)
+        yield LinkEntry(
+            kind=change.kind,
+            before=tuple(before + node.index for node in change.before),
+            after=tuple(after + node.index for node in change.after),
+            details=tuple(_details(change)),
+        )
+    for one, two in found.pairs:
+        if one not in taken:
+            yield LinkEntry(kind="same", before=(before + one,), after=(after + two,))
 
 
 def _touching(passes: Passes) -> Mapping[str, list[str]]:

@@ -71,7 +71,9 @@ def _metric(metric: dict[str, Any]) -> str:
 
 
 def _nodes(report: ReportDocument) -> Tile:
-    counts = " \u2192 ".join(str(len(graph.nodes)) for graph in report.graphs)
+    counts = " \u2192 ".join(
+        str(sum(not node.body for node in graph.nodes)) for graph in report.graphs
+    )
     groups = sum(group.kind == "fused" for group in report.graphs[-1].groups)
     return Tile("nodes", counts, f"{groups} fused operators" if groups else "")
 

@@ -25,6 +25,7 @@ function aboutNode(page, graph, at) {
   const node = graph.nodes[at];
   const parts = [element("h3", {}, node.domain ? `${node.domain}.${node.op}` : node.op)];
   parts.push(element("p", { class: "name" }, node.name));
+  if (node.body) parts.push(element("p", { class: "type" }, `in ${node.body}`));
   node.types.forEach((type, place) => parts.push(
     element("p", { class: "type" }, `${node.outputs[place]}: ${type}`)));
   const attributes = Object.entries(node.attributes);
