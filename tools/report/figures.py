@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from ...ir.run.feeds import random_feeds
 from ...passes.analysis.roofline import Machine, measure_machine
 from .document import GraphEntry, LatencyEntry, MeasureEntry
-from .measures import cost_measures, time_measure, try_to
+from .measures import cost_measures, latencies_in_turn, time_measure, try_to
 
 Feeds = Iterable[Mapping[str, np.ndarray[Any, Any]]]
 
@@ -59,6 +59,7 @@ def measure_graphs(
     if machine is None and measuring.roofline:
         measuring.progress(0.0, "what the machine does at most")
         machine = measure_machine(measuring.threads)
+    runs: dict[str, dict[int, Callable[[], object]]] = {}
     for place, (graph, entry) in enumerate(zip(graphs, entries, strict=True)):
         costs = partial(cost_measures, graph, place, machine)
         measured.measures += try_to(f"costs of {entry.file}", measured.unknown, costs) or []
@@ -81,8 +82,11 @@ def measure_graphs(
             times = try_to(f"times of {entry.file} on {backend}", measured.unknown, time_it)
             if times is not None:
                 measured.measures.append(times[0])
-                measured.latencies.append(times[1])
+                runs.setdefault(backend, {})[place] = times[1]
             done += 1
+    for backend, own in runs.items():
+        latencies = partial(latencies_in_turn, own, backend, measuring.rounds)
+        measured.latencies += try_to(f"latencies on {backend}", measured.unknown, latencies) or []
 
 
 def one_feed(

@@ -22,7 +22,7 @@ from .document import GraphEntry, LatencyEntry, LinkEntry, MeasureEntry
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 _LARGEST_CAPTURE = 1 << 30  # bytes of inner tensors that are held at once
-_BURSTS = 4  # of runs, whose spread tells whether two models differ in time
+_BURSTS = 5  # of runs, whose spread tells whether two models differ in time
 _ROUNDING = 1e-6  # of sums of float32
 
 
@@ -81,8 +81,8 @@ def time_measure(
     threads: int | None,
     feed: Feed,
     rounds: int,
-) -> tuple[MeasureEntry, LatencyEntry]:
-    """Return the time of each node on a backend, and that of the whole.
+) -> tuple[MeasureEntry, Callable[[], object]]:
+    """Return the time of each node on a backend, and what runs the whole there.
 
     A kernel that computes several nodes counts at the first of them, and one that computes part of
     a group at the node of that with most multiply-accumulates. Raises PlanishError where the
@@ -116,14 +116,30 @@ def time_measure(
         total=times.total,
         rest=rest,
     )
-    again = [
-        usual_seconds(lambda: compiled(feed), max(2, rounds // _BURSTS)) for _ in range(_BURSTS)
+    return measure, lambda: compiled(feed)
+
+
+def latencies_in_turn(
+    runs: Mapping[int, Callable[[], object]], backend: str, rounds: int
+) -> list[LatencyEntry]:
+    """Return how long each of `runs` takes, by the place of its graph, in bursts that take turns.
+
+    What else the machine does meets all of them alike.
+    """
+    bursts: dict[int, list[float]] = {place: [] for place in runs}
+    for _ in range(_BURSTS):
+        for place, run in runs.items():
+            bursts[place].append(usual_seconds(run, max(2, rounds // _BURSTS)))
+    return [
+        LatencyEntry(
+            graph=place,
+            runtime=backend,
+            seconds=float(np.median(found)),
+            low=min(found),
+            high=max(found),
+        )
+        for place, found in bursts.items()
     ]
-    again.append(times.whole)
-    latency = LatencyEntry(
-        graph=place, runtime=backend, seconds=times.whole, low=min(again), high=max(again)
-    )
-    return measure, latency
 
 
 def _heaviest(graph: gs.Graph, entry: GraphEntry) -> dict[int, int]:

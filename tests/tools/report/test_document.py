@@ -12,6 +12,7 @@ import pytest
 import planish
 from planish.cli.show.run_json import run_json
 from planish.ir.core.errors import LoadError
+from planish.tools.report import measures
 from planish.tools.report.build import GivenModel, model_report, run_report, two_models
 from planish.tools.report.document import LatencyEntry
 from planish.tools.report.overview import tiles
@@ -185,3 +186,16 @@ def test_a_small_part_keeps_two_digits(document):
     ]
     (tile,) = (t for t in tiles(replace(document, graphs=tuple(graphs))) if t.label == "file")
     assert tile.detail == "0.0031 of what it was"
+
+
+def test_latencies_are_measured_in_turn(monkeypatch):
+    turns = []
+    monkeypatch.setattr(measures, "usual_seconds", lambda run, rounds: run())
+
+    def running(place):
+        return lambda: turns.append(place) or float(len(turns))
+
+    found = measures.latencies_in_turn({0: running(0), 1: running(1)}, "toy", 5)
+    assert turns == [0, 1] * 5
+    assert [(e.graph, e.runtime) for e in found] == [(0, "toy"), (1, "toy")]
+    assert [(e.low, e.seconds, e.high) for e in found] == [(1, 5, 9), (2, 6, 10)]
