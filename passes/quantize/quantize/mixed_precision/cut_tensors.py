@@ -67,10 +67,11 @@ class CutTensors:
                 return _Between(self, variant, nodes, first, last)
         return _whole(variant)
 
-    def at(self, cut: _Cut, index: int, inputs: Inputs) -> Arrays:
-        """Return the tensors at `cut` for the feed at `index`, as the graph has them."""
-        if not cut.live:
-            return {}
+    def at(self, cut: _Cut, index: int, inputs: Inputs) -> Arrays | None:
+        """Return the tensors at `cut` for the feed at `index`, as the graph has them.
+
+        None where something at any of the cuts is no array, such as a sequence.
+        """
         found = self._kept.get(index)
         if found is None:
             live = frozenset().union(*(each.live for each in self._cuts))
@@ -79,6 +80,9 @@ class CutTensors:
                     self._graph, self._graph.nodes, {}, sorted(live), optimized=True
                 )
             found = self._run(inputs)
+            arrays = [found.get(name) for name in live]
+            if not all(isinstance(array, np.ndarray) for array in arrays):
+                return None
             self._bytes += sum(array.nbytes for array in found.values())
             if self._bytes <= _MOST_BYTES:
                 self._kept[index] = found
@@ -114,9 +118,13 @@ class _Between:
         read = set().union(*map(names_read, nodes))
         self._read = sorted(first.live & read)
         self._run: Reference | None = None
+        self._whole: Run | None = None
 
     def __call__(self, index: int, inputs: Inputs) -> Arrays:
         known = self._cuts.at(self._first, index, inputs)
+        if known is None:
+            self._whole = self._whole or _whole(self._variant)
+            return self._whole(index, inputs)
         given = {name: known[name] for name in self._read}
         if self._run is None and self._nodes:
             fresh = sorted(self._last.live - self._first.live)

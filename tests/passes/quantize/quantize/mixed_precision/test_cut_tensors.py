@@ -93,3 +93,21 @@ def test_steps_go_on_where_the_last_one_ended():
     steps.begin(4, "b")
     steps(1.0)
     assert told == [(0.25, "a"), (0.5, "a"), (0.75, "a"), (1, "a"), (1, "a"), (0.25, "b")]
+
+
+def test_a_graph_with_sequences_runs_as_a_whole():
+    text = """g (float[1, 4, 6, 6] a) => (float[1, 8, 6, 6] y) {
+        [n1] b = Conv(a, w) c = Relu(b) s = SequenceConstruct(b, c) t = SequenceInsert(s, a, i)
+        u = SequenceErase(t, i) d = ConcatFromSequence<axis = 1>(u)
+        [n2] e = Conv(d, v) y = Neg(e) }"""
+    generator = np.random.default_rng(0)
+    weights = {
+        "w": generator.standard_normal((4, 4, 1, 1)).astype(np.float32),
+        "v": generator.standard_normal((8, 8, 1, 1)).astype(np.float32),
+        "i": np.array(0, np.int64),
+    }
+    graph = graph_of(text, weights)
+    feed = {"a": generator.standard_normal((1, 4, 6, 6)).astype(np.float32)}
+    wanted = run_ort(planish.to_model(_changed(graph, "n2")), feed)
+    found = CutTensors(graph).run_of(_changed(graph, "n2"))(0, feed)
+    np.testing.assert_allclose(found["y"], wanted["y"], rtol=1e-5, atol=1e-5)
