@@ -119,10 +119,10 @@ def _groups(
         inside.setdefault(holder, []).extend(own)
     groups = list(entry.groups)
     place_of = {node: place for place, group in enumerate(groups) for node in group.nodes}
-    for holder, own in inside.items():
+    for holder, held in inside.items():
         if holder in place_of:
             group = groups[place_of[holder]]
-            groups[place_of[holder]] = replace(group, nodes=(*group.nodes, *own))
-        elif own:
-            groups.append(GroupEntry(kind=_BODY, label=nodes[holder].op, nodes=(holder, *own)))
+            groups[place_of[holder]] = replace(group, nodes=(*group.nodes, *held))
+        elif held:
+            groups.append(GroupEntry(kind=_BODY, label=nodes[holder].op, nodes=(holder, *held)))
     return tuple(groups)
