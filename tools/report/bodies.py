@@ -22,7 +22,7 @@ _BODY = "body"
 
 
 @dataclass(frozen=True)
-class _Body:
+class _PlacedBody:
     """A body: where it stands, its nodes, the place of the first one and of its holder."""
 
     path: BodyPath
@@ -57,10 +57,10 @@ def _links(found: Iterable[BodyDiff], places: Sequence[dict[BodyPath, int]]) -> 
             yield from body_links(each, places[0][each.before], places[1][each.after])
 
 
-def _bodies(graph: gs.Graph) -> list[_Body]:
+def _bodies(graph: gs.Graph) -> list[_PlacedBody]:
     """Return the bodies of `graph`, those of a node before those in them."""
     outer = Wiring(graph, graph)
-    found: list[_Body] = []
+    found: list[_PlacedBody] = []
     waiting: list[tuple[BodyPath, Wiring, int]] = [((), outer, 0)]
     place = len(outer)
     while waiting:
@@ -68,14 +68,16 @@ def _bodies(graph: gs.Graph) -> list[_Body]:
         for index, node in enumerate(wiring.nodes):
             for name, body in node.attrs.items():
                 if isinstance(body, gs.Graph):
-                    inner = _Body((*path, (index, name)), Wiring(body, graph), place, first + index)
+                    inner = _PlacedBody(
+                        (*path, (index, name)), Wiring(body, graph), place, first + index
+                    )
                     found.append(inner)
                     waiting.append((inner.path, inner.wiring, place))
                     place += len(inner.wiring)
     return found
 
 
-def _extended(entry: GraphEntry, graph: gs.Graph, bodies: Sequence[_Body]) -> GraphEntry:
+def _extended(entry: GraphEntry, graph: gs.Graph, bodies: Sequence[_PlacedBody]) -> GraphEntry:
     """Return `entry` with the nodes of `bodies` behind its own, and groups of them."""
     made = {id(tensor): -1 - place for place, tensor in enumerate(graph.inputs)}
     for wiring, first in [(Wiring(graph, graph), 0), *((b.wiring, b.first) for b in bodies)]:
@@ -107,7 +109,7 @@ def _read(tensors: Iterable[gs.Tensor], made: dict[int, int]) -> tuple[int, ...]
 
 
 def _groups(
-    entry: GraphEntry, bodies: Sequence[_Body], nodes: Sequence[NodeEntry]
+    entry: GraphEntry, bodies: Sequence[_PlacedBody], nodes: Sequence[NodeEntry]
 ) -> tuple[GroupEntry, ...]:
     """Return the groups of `entry`, which take bodies along, and one of each other holder."""
     outermost: dict[int, int] = {}
