@@ -189,7 +189,8 @@ def _all(kinds: list[str], given: argparse.Namespace, state: SweepState) -> None
                 left = _BATCH if deadline else min(_BATCH, given.seed + given.count - first)
                 if left > 0:
                     running.append(Batch(kind, first, left, given.out, manager, _alike(state)))
-            connection.wait([batch.sentinel for batch in running])
+            if running:  # of nothing it would wait for ever
+                connection.wait([batch.sentinel for batch in running])
             for batch in list(running):
                 if connection.wait([batch.sentinel], 0):
                     totals = batch.done()

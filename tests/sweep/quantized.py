@@ -21,17 +21,19 @@ from tests.strategies.random_graphs.evaluate import run_session, session_of
 
 # Steps of a grid, by which two orders of a sum may end in another integer, of an output's range.
 _APART = 0.25
+# One in so many chooses by latency, which takes a second and starts a process.
+_MEASURED = 50
 
 
-def check_quantized(drawn: Drawn, number: int, pipeline: str = "int8") -> Report:
+def check_quantized(drawn: Drawn, number: int) -> Report:
     """Quantize a graph on its own feeds and say what does not hold."""
-    steps = planish.Pipeline.parse(pipeline)
+    steps = planish.Pipeline.parse("int8{measure=false}" if number % _MEASURED else "int8")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             results = [
                 steps.run(planish.load(drawn.model), drawn.feeds[:1], verify="off", strict=True)
-                for _ in range(2 if number % 10 == 0 else 1)
+                for _ in range(2 if number % 10 == 1 else 1)
             ]
             models = [planish.to_model(each.graph, portable=True) for each in results]
     except planish.PlanishError as error:
