@@ -11,7 +11,7 @@ SEED := 0
 KIND :=
 SECONDS := 3600
 JOBS := 2
-FUZZED := layout arithmetic convnet plain mixed grammar int8 tvm
+FUZZED := layout arithmetic convnet plain mixed grammar nnsmith int8 tvm
 
 .PHONY: demo test test-slow test-hosts sweep fuzz coverage mutants bench docs lint format install clean
 

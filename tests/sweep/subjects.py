@@ -9,6 +9,7 @@ from random import Random
 
 from .check import Fault, Report, check, saved
 from .compiled import Way, check_compiled
+from .foreign import by_nnsmith
 from .grammar import by_grammar
 from .quantized import check_quantized
 from tests.strategies.random_graphs import KINDS, Drawn, graph
@@ -42,6 +43,7 @@ def _of_kind(kind: str, number: int) -> Drawn | None:
 SUBJECTS = {
     **{kind: Subject(partial(_of_kind, kind), _exact) for kind in KINDS},
     "grammar": Subject(lambda number: by_grammar(Random(f"grammar {number}")), _exact),
+    "nnsmith": Subject(by_nnsmith, _exact),
     "int8": Subject(lambda number: _of_kind("convnet", number), check_quantized, tries=100),
     "tvm": Subject(
         lambda number: draw_graph(Random(f"tvm {number}")),

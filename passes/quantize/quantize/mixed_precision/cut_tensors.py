@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from .....ir.core.variables import subgraphs_of
+from .....ir.core.variables import dense_values, subgraphs_of
 from .....ir.graph.backward_slice import backward_slice, names_read
 from .....ir.run.reference import Arrays, Reference
 from ....analysis.observe.part import run_part
@@ -90,16 +90,19 @@ class CutTensors:
 
     def behind(self, cut: _Cut, arrays: Arrays, inputs: Inputs) -> Arrays:
         """Return the outputs that follow from `arrays`, those at `cut`."""
-        outputs = [tensor.name for tensor in self._graph.outputs]
-        made = [name for name in outputs if name not in cut.live]
+        outputs = self._graph.outputs
+        held = ((tensor.name, dense_values(tensor)) for tensor in outputs)
+        constants = {name: values for name, values in held if values is not None}
+        known = {**constants, **inputs, **arrays}
+        made = [tensor.name for tensor in outputs if tensor.name not in known]
         if made:
             if cut.position not in self._behind:
                 nodes = backward_slice(self._graph, made, cut.live)
                 self._behind[cut.position] = run_part(
                     self._graph, nodes, arrays, made, optimized=True
                 )
-            arrays = arrays | self._behind[cut.position]({**inputs, **arrays})
-        return {name: arrays[name] for name in outputs}
+            known |= self._behind[cut.position]({**inputs, **arrays})
+        return {tensor.name: known[tensor.name] for tensor in outputs}
 
 
 class _Between:

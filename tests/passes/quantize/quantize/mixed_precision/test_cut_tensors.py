@@ -18,7 +18,8 @@ def _network():
         for i in range(1, 13)
     ]
     text = (
-        "g (float[1, 4, 6, 6] a0) => (float[1, 4, 6, 6] y, float[1, 4, 6, 6] a3) "
+        "g (float[1, 4, 6, 6] a0) => (float[1, 4, 6, 6] y, float[1, 4, 6, 6] a3, float[2] k, "
+        "float[1, 4, 6, 6] a0) "
         f"{{ {' '.join(lines)} y = Add(a12, a2) }}"
     )
     generator = np.random.default_rng(0)
@@ -26,7 +27,7 @@ def _network():
         f"w{i}": generator.standard_normal((4, 4, 3, 3)).astype(np.float32) / 6
         for i in range(1, 13)
     }
-    return graph_of(text, weights)
+    return graph_of(text, weights | {"k": np.array([1, 2], np.float32)})
 
 
 def _changed(graph, *names):
