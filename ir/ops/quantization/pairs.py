@@ -51,25 +51,39 @@ class Pair:
         None where that is nothing, or where scales are computed or blocks. Raises PassError where
         it has a value for each index of an axis and the rank of the source is unknown.
         """
-        given, behind = (
-            None if is_dynamic_quantizer(n) else read_quantization(n).constants(view.constant)
-            for n in (self.quantizer, self.dequantizers[0])
-        )
-        if given is None or behind is None or given.block or behind.block:
+        known = self._differing(view)
+        if known is None:
             return None
-        scales = [known.scale.astype(np.float64) for known in (behind, given)]
-        if scales[0].shape == scales[1].shape and (scales[0] == scales[1]).all():
-            return None
+        scales = [each.scale.astype(np.float64) for each in known]
         rank = view.rank(self.source)
         if rank is None and any(scale.size > 1 for scale in scales):
             raise PassError(f"the rank of '{self.source.name}' is not known; run infer-shapes")
         shaped = [
             scale.reshape(())
             if scale.size == 1
-            else scale.reshape((-1,) + (1,) * (int(rank or 0) - known.axis % int(rank or 1) - 1))
-            for scale, known in zip(scales, (behind, given), strict=True)
+            else scale.reshape((-1,) + (1,) * (int(rank or 0) - each.axis % int(rank or 1) - 1))
+            for scale, each in zip(scales, known, strict=True)
         ]
         return np.asarray(shaped[0] / shaped[1])
+
+    def channel_ratio(self, view: View) -> Array | None:
+        """Return the same [M] by channel, of whatever rank the source is; None for one number."""
+        known = self._differing(view)
+        if known is None or all(each.scale.size == 1 for each in known):
+            return None
+        behind, given = (each.scale.astype(np.float64).reshape(-1) for each in known)
+        return np.asarray(behind / given)
+
+    def _differing(self, view: View) -> tuple[ConstantParameters, ConstantParameters] | None:
+        """Return the parameters of dequantizing and of quantizing, where they have other scales."""
+        given, behind = (
+            None if is_dynamic_quantizer(n) else read_quantization(n).constants(view.constant)
+            for n in (self.quantizer, self.dequantizers[0])
+        )
+        if given is None or behind is None or given.block or behind.block:
+            return None
+        alike = behind.scale.shape == given.scale.shape and (behind.scale == given.scale).all()
+        return None if alike else (behind, given)
 
 
 def channel_scale(tensor: gs.Tensor, view: View) -> Array | None:
@@ -79,8 +93,7 @@ def channel_scale(tensor: gs.Tensor, view: View) -> Array | None:
         return None
     # Nothing reads the integers of a layer that no output needs.
     behind = tuple(filter(is_dequantizer, view.readers(first.outputs[0])))
-    found = Pair(first, behind).ratio(view) if behind else None
-    return None if found is None or found.size == 1 else found.reshape(-1)
+    return Pair(first, behind).channel_ratio(view) if behind else None
 
 
 def find_pairs(view: View) -> Iterator[Pair]:

@@ -122,3 +122,17 @@ def test_scales_of_channels_are_those_of_what_reads_integers(readers, expected):
     view = opened(f"q = QuantizeLinear(x, s) {readers}", weights)
     found = channel_scale(view.scope.inputs[0], view)
     assert (None if found is None else found.tolist()) == expected
+
+
+def test_scales_of_channels_do_not_ask_for_the_rank():
+    """Behind a Loop or a Reshape to computed sizes nobody knows it."""
+    graph = graph_of(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[] x) => (float[] y) {
+            q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, c, z) }""",
+        {"s": np.float32([1, 1]), "c": np.float32([2, 3]), "z": np.uint8([0, 0])},
+    )
+    graph.inputs[0].shape = None
+    view = view_of(graph)
+    assert view.rank(graph.inputs[0]) is None
+    assert channel_scale(graph.inputs[0], view).tolist() == [2, 3]
