@@ -13,7 +13,7 @@ from .....ir.ops.linear.layer import Layer, read_layer
 from .....ir.ops.linear.operators import CONV_OPS
 from .....ir.ops.quantization.nodes import is_quantizer
 from ...qdq.scoped_views import ScopedViews
-from ...qdq.units import Unit
+from ...qdq.units import ARITHMETIC, Unit
 from ..placement import Placement
 
 
@@ -34,11 +34,18 @@ class BorderTensor:
 def border_tensors(
     placement: Placement, views: ScopedViews, graph: gs.Graph
 ) -> Iterator[BorderTensor]:
-    """Yield the borders at the top level of `graph`, those with a grid of their own alone."""
+    """Yield the borders at the top level of `graph`, those with a grid of their own alone.
+
+    None whose reader a runtime takes for one on integers, between the pairs on both sides of it:
+    its kernels have one scale for the whole tensor, and ONNX Runtime's fail when they run.
+    """
+    view = views.of(graph)
     read = {id(t) for unit in placement.units for t in unit.inputs}
     alone = {id(group[0]) for group in placement.groups if len(group) == 1}
     for border in results_of(placement.units, views, graph):
-        if id(border.tensor) in alone and id(border.tensor) not in read:
+        behind = view.readers(border.tensor)
+        fused = any(n.op in ARITHMETIC and id(n.outputs[0]) in read for n in behind)
+        if id(border.tensor) in alone and id(border.tensor) not in read and not fused:
             yield border
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import planish
 
-from tests.helpers import graph_of, model_of, ops, run_ort, run_pass
+from tests.helpers import graph_of, model_of, ops, relative_error, run_ort, run_pass
 
 PLAIN = "quantize{measure=false,guard=off,reduce-range=false"
 R = np.random.default_rng(5)
@@ -286,3 +286,29 @@ def test_scales_by_which_the_outputs_lose_are_not_taken(monkeypatch):
         "planish.passes.quantize.quantize.selection.decibels_gained", lambda *_: -0.1
     )
     assert not scaled(quantized(network()).graph)
+
+
+@pytest.mark.parametrize(
+    "reader",
+    ["GlobalAveragePool(a)", "AveragePool <kernel_shape = [2, 2]> (a)", "Sigmoid(a)",
+     "LeakyRelu(a)", "Mul(a, a)"],
+)  # fmt: skip
+def test_what_a_runtime_takes_for_integers_reads_one_scale(reader):
+    """It is between pairs although it is to stay in float, and kernels have no scale a channel."""
+    generator = np.random.default_rng(0)
+    sizes = np.exp(np.linspace(-3, 2, 8))[:, None, None, None]
+    weights = {
+        "w": (generator.standard_normal((8, 4, 3, 3)) * sizes).astype(np.float32),
+        "v": generator.standard_normal((5, 8, 1, 1)).astype(np.float32),
+    }
+    graph = graph_of(
+        "g (float[1, 4, 8, 8] x) => (float[] y) "
+        f"{{ [c] a = Conv(x, w) [r] b = {reader} [d] y = Conv(b, v) }}",
+        weights,
+    )
+    feeds = [{"x": generator.standard_normal((1, 4, 8, 8)).astype(np.float32)} for _ in range(4)]
+    pipeline = planish.Pipeline.parse("int8{measure=false,exclude=[r]}")
+    result = pipeline.run(graph, feeds, verify="off", strict=True)
+    found = planish.lower(result.graph, "onnxruntime")(feeds[0])["y"]
+    plain = run_ort(planish.to_model(result.graph), feeds[0])["y"]
+    assert relative_error(plain, found) < 0.05
