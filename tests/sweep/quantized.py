@@ -8,6 +8,7 @@ optimizations read it as its kernels do, and the same input gives the same bytes
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -72,9 +73,17 @@ def _runs(drawn: Drawn, model: onnx.ModelProto) -> Fault | None:
         if np.isfinite(right).all() and not np.isfinite(found).all():
             return Fault("floats", f"output {name} has NaN or infinity")
         span = np.abs(found).max(initial=0)
-        if np.isfinite(span) and np.abs(found - other).max(initial=0) > _APART * max(span, 1e-6):
+        apart = np.abs(found - other).max(initial=0) > _APART * max(span, 1e-6)
+        if np.isfinite(span) and apart and not _differs_anyway(drawn.model, feed, name):
             return Fault("runtime", f"output {name} differs with the runtime's optimizations")
     return None
+
+
+def _differs_anyway(model: onnx.ModelProto, feed: Mapping[str, np.ndarray], name: str) -> bool:
+    """Say whether the runtime's optimizations change an output of the untouched model as well."""
+    found, other = (run_session(s, feed)[name] for s in (session_of(model), _optimized(model)))
+    span = np.abs(found).max(initial=0)
+    return bool(np.abs(found - other).max(initial=0) > 1e-3 * max(span, 1e-6))
 
 
 def _optimized(model: onnx.ModelProto) -> ort.InferenceSession:

@@ -215,6 +215,8 @@ def _means(found: Iterator[Mapping[str, Array]]) -> dict[str, HalfMeans]:
     means: dict[str, HalfMeans] = {}
     for arrays in found:
         for name, array in arrays.items():
+            if array.ndim < 2:  # a vector times a matrix: one number of each channel is no mean
+                continue
             if name not in means:
                 means[name] = HalfMeans(np.zeros((2, array.shape[1])), np.zeros(2, np.int64))
             means[name].add(array)

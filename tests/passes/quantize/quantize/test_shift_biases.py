@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import planish
+from planish.passes.quantize.quantize.shift_biases import channel_means
 
 from tests.helpers import graph_of, run_pass
 
@@ -146,3 +147,10 @@ def test_a_layer_that_no_output_needs_changes_nothing():
     ]
     expected, found = (planish.Pipeline.parse("eliminate-dead-code").run(g).graph for g in results)
     assert planish.compare(expected, found, _feeds(2, seed=3)).max_abs == 0
+
+
+def test_a_vector_has_no_channels_to_take_means_of():
+    weights = {"w": np.eye(8, 4, dtype=np.float32), "b": np.ones(4, np.float32)}
+    graph = graph_of("g (float[8] x) => (float[] y) { a = MatMul(x, w) y = Add(a, b) }", weights)
+    found = channel_means(graph, ["a", "y"], [{"x": np.ones(8, np.float32)}])
+    assert found == {}
