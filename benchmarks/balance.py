@@ -60,7 +60,7 @@ def parts_of(graph: gs.Graph, threads: int, seconds: Mapping[str, float]) -> lis
     emitter = BlockedEmitter(prepare(graph), machine, Settings(threads=threads))
     module = scheduled(lower_graph(emitter).module, machine, threads)
     sequence = read_calls(module, module["main"])
-    if sequence is None:
+    if sequence is None or sequence.images is not None:
         raise SystemExit("the network has sizes that are not known")
     found = []
     for call in sequence.calls:

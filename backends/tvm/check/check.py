@@ -20,7 +20,7 @@ from typing import Any
 from ..compile.cpu import CpuToolchain
 from ..program.lowering import Lowered
 from ..runtime.threads import run_on
-from ..spec.calls import KernelCall
+from ..spec.calls import KernelCall, SizedKernel, SizedKernels
 from ..tuning.cache import Cache, Key, default_path
 from .code import KernelCode, code_of
 from .known import BLIND, RIGHT, found_before, keep, key_of_check
@@ -73,10 +73,13 @@ class KernelReport:
         )
 
 
-def check_kernels(lowered: Lowered, toolchain: CpuToolchain) -> KernelReport:
-    """Compare every kernel of `lowered` that is not known to be right yet."""
+def check_kernels(lowered: Lowered, toolchain: CpuToolchain, *, sized: bool = True) -> KernelReport:
+    """Compare every kernel of `lowered` that is not known to be right yet.
+
+    `sized`: in the forms that they are called in for one image after the other, where there are.
+    """
     cache = cache_of_checks()
-    kernels = _kernels(lowered, toolchain)
+    kernels = _kernels(lowered, toolchain, lowered.sized if sized else {})
     known = [found_before(cache, kernel.key) for kernel in kernels]
     new = [kernel for kernel, found in zip(kernels, known, strict=True) if not found]
     blind = known.count(BLIND)
@@ -89,7 +92,7 @@ def check_kernels(lowered: Lowered, toolchain: CpuToolchain) -> KernelReport:
             continue
         keep(cache, kernel.key, found, time.perf_counter() - begin)
         blind += found == BLIND
-    others = len(lowered.kernels) - len(kernels)
+    others = sum(not has_meaning(op) for op in lowered.kernels)
     return KernelReport(len(kernels) - len(wrong), blind, others, wrong)
 
 
@@ -98,17 +101,22 @@ def calls_of(lowered: Lowered, wrong: WrongKernel) -> list[KernelCall]:
     return [call for call in lowered.calls if call.kernel == wrong.kernel.name]
 
 
-def _kernels(lowered: Lowered, toolchain: CpuToolchain) -> list[CheckedKernel]:
+def _kernels(lowered: Lowered, toolchain: CpuToolchain, sized: SizedKernels) -> list[CheckedKernel]:
     functions = {str(name.name_hint): found for name, found in lowered.module.functions_items()}
+    forms: dict[str, list[SizedKernel | None]] = {}
+    for (name, _), form in sized.items():
+        forms.setdefault(name, []).append(form)
     return [
         CheckedKernel(
             name=name,
-            op=op,
-            function=functions[name],
-            key=key_of_check(op, functions[name], toolchain.machine),
+            op=form.op,
+            function=form.function,
+            key=key_of_check(form.op, form.function, toolchain.machine),
         )
         for op, name in lowered.kernels.items()
         if has_meaning(op)
+        for one in forms.get(name, [None])
+        for form in [one or SizedKernel(op, functions[name])]
     ]
 
 

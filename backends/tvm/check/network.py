@@ -113,15 +113,17 @@ def _both(
     Nodes are emitted to be compared, which TVM's builders do in one thread at a time.
     """
     if not check or not toolchain.runs_here():
-        return toolchain.build(lowered.module), None
+        return toolchain.build(lowered.module, sized=lowered.sized), None
     own = KernelReport(0)
     if isinstance(toolchain, CpuToolchain):
         with making_code, ThreadPoolExecutor(1) as other:
             report = other.submit(check_kernels, lowered, toolchain)
-            built = toolchain.build(lowered.module)
+            built = toolchain.build(lowered.module, sized=lowered.sized)
             own = report.result()
+            if lowered.sized and not built.single_call:
+                own = check_kernels(lowered, toolchain, sized=False)
     else:
-        built = toolchain.build(lowered.module)
+        built = toolchain.build(lowered.module, sized=lowered.sized)
     return built, own.and_nodes(_nodes(graph, lowered, toolchain, strict))
 
 

@@ -72,7 +72,8 @@ def _key(node: gs.Node, inputs: Iterable[gs.Tensor]) -> str:
 
 def _fails(graph: gs.Graph, toolchain: Toolchain, settings: Settings) -> bool:
     try:
-        toolchain.build(lower_graph(toolchain.emitter(graph, settings)).module)
+        lowered = lower_graph(toolchain.emitter(graph, settings))
+        toolchain.build(lowered.module, sized=lowered.sized)
     except UncompiledError:
         return True
     except BackendError:

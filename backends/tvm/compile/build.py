@@ -7,6 +7,7 @@ from typing import Any
 from ..runtime.built import Built
 from ..runtime.linker import has_linker, linked
 from ..runtime.threads import making_code, run_on
+from ..spec.calls import SizedKernels
 from ..spec.machine import CpuMachine
 from .fusion import fused
 from .generic import schedule_generic
@@ -27,6 +28,7 @@ def build(
     compiler: KernelCompiler,
     *,
     single_call: bool = True,
+    sized: SizedKernels | None = None,
 ) -> Built:
     """Compile `module`: what has no schedule is given one, and all kernels become one call.
 
@@ -37,6 +39,7 @@ def build(
 
     module = scheduled(module, machine, threads)
     elsewhere = nodes_elsewhere(module)
+    merged = False
     parts: dict[str, KernelObject] = {}
 
     def apart(kernel: Any) -> str:
@@ -49,7 +52,10 @@ def build(
         if single_call:
             # Few kernels are compiled sooner than linked; code for others may have no linker here.
             many = len(module.functions) > _FEW and has_linker(machine.architecture)
-            module = merge_calls(module, machine, threads, apart=apart if many else None)
+            whole = merge_calls(
+                module, machine, threads, apart=apart if many else None, sized=sized
+            )
+            merged, module = whole is not module, whole
         # What is left then calls kernels and does no work: one long function, for which LLVM would
         # take longer than for all kernels.
         calling = tvm.target.Target({**machine.llvm(threads), "opt-level": 0})
@@ -61,7 +67,9 @@ def build(
         )
         objects = [part.code for part in parts.values()]
     code = linked(machine.architecture, objects, library) if objects else b""
-    return Built(library, arena=arena_of(module), code=code, elsewhere=elsewhere)
+    return Built(
+        library, arena=arena_of(module), code=code, elsewhere=elsewhere, single_call=merged
+    )
 
 
 def scheduled(module: Any, machine: CpuMachine, threads: int) -> Any:

@@ -1,4 +1,7 @@
-"""A program as a sequence of calls: what `main` does where it only calls kernels on known sizes."""
+"""A program as a sequence of calls: what `main` does where it only calls kernels on tensors.
+
+All sizes are known, or grow with one number that the feeds tell, that of images.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..spec.open_sizes import is_planned, per_image, sizes_given, variables
 from .generic import RESHAPE
 
 
@@ -20,29 +24,38 @@ class PlacedTensor:
     address: Any = None
 
     @property
-    def shape(self) -> list[int]:
-        """The sizes, all known."""
-        return [int(size) for size in self.kind.shape]
+    def grows(self) -> bool:
+        """Whether it grows with the number of images."""
+        return any(map(variables, self.kind.shape))
 
     @property
     def size(self) -> int:
-        """The bytes it takes."""
-        return math.prod(self.shape) * np.dtype(str(self.kind.dtype)).itemsize
+        """The bytes it takes; those for each image where it grows."""
+        sizes = map(per_image, self.kind.shape)
+        return math.prod(sizes) * np.dtype(str(self.kind.dtype)).itemsize
 
 
 @dataclass(frozen=True, eq=False)
 class SequenceCall:
-    """A call of `kernel` on tensors and numbers, of which it writes some."""
+    """A call of `kernel` on tensors and numbers, of which it writes some.
+
+    `sizes`: what the variables in the kernel's sizes stand for.
+    """
 
     kernel: Any
     operands: Sequence[Any]
     written: Sequence[PlacedTensor]
+    sizes: Sequence[Any] = ()
 
 
 @dataclass(kw_only=True)
 class CallSequence:
-    """A `main` as it is read: tensors it is given and reads, its calls, and what they write."""
+    """A `main` as it is read: tensors it is given and reads, its calls, and what they write.
 
+    `images`: the variable that sizes grow with, None where all are known.
+    """
+
+    images: Any = None
     given: dict[Any, PlacedTensor] = field(default_factory=dict)
     calls: list[SequenceCall] = field(default_factory=list)
     written: list[PlacedTensor] = field(default_factory=list)
@@ -89,17 +102,38 @@ class CallSequence:
 
 
 def read_calls(module: Any, main: Any) -> CallSequence | None:
-    """Return what `main` does, or None where it is more than calls on tensors of known sizes."""
+    """Return what `main` does, or None where it is more than calls on tensors.
+
+    None too where sizes are not known, and grow with more than one number or in another way.
+    """
     from tvm import relax
 
-    sequence = CallSequence(reshapes=_reshapes(module), returned=_given_back(main))
-    if not isinstance(main.body, relax.SeqExpr) or not all(map(_is_known, main.params)):
+    images = _open_sizes(main)
+    sequence = CallSequence(
+        images=next(iter(images), None), reshapes=_reshapes(module), returned=_given_back(main)
+    )
+    if len(images) > 1 or not isinstance(main.body, relax.SeqExpr):
+        return None
+    if not all(_is_known(parameter, sequence.images) for parameter in main.params):
         return None
     for block in main.body.blocks:
         for binding in block.bindings:
-            if not _take(sequence, binding):
+            if not _take(sequence, module, binding):
                 return None
     return None if returned_by(main, sequence) is None else sequence
+
+
+def _open_sizes(main: Any) -> set[Any]:
+    """Return the variables in the sizes of what `main` is given."""
+    from tvm import relax
+
+    return {
+        variable
+        for parameter in main.params
+        if isinstance(getattr(parameter.ty, "shape", None), relax.ShapeExpr)
+        for size in parameter.ty.shape
+        for variable in variables(size)
+    }
 
 
 def _reshapes(module: Any) -> frozenset[Any]:
@@ -139,7 +173,7 @@ def returned_by(main: Any, sequence: CallSequence) -> list[Any] | None:
     return fields if all(isinstance(one.ty, relax.TensorType) for one in fields) else None
 
 
-def _take(sequence: CallSequence, binding: Any) -> bool:
+def _take(sequence: CallSequence, module: Any, binding: Any) -> bool:
     """Add one binding to `sequence`; False where it is none of those that a sequence has."""
     from tvm import relax
 
@@ -153,7 +187,9 @@ def _take(sequence: CallSequence, binding: Any) -> bool:
     if isinstance(value, relax.Var) and value in sequence.held:
         sequence.held[binding.var] = sequence.held[value]
         return True
-    if not isinstance(value, relax.Call) or not _is_known(value) or len(value.args) != 2:
+    if not isinstance(value, relax.Call) or len(value.args) != 2:
+        return False
+    if not _is_known(value, sequence.images):
         return False
     name = getattr(value.op, "name", "")
     if name not in ("relax.call_tir", "relax.call_tir_inplace"):
@@ -162,25 +198,38 @@ def _take(sequence: CallSequence, binding: Any) -> bool:
     if kernel in sequence.reshapes and sequence.alias(binding.var, given.fields[0]):
         return True
     operands: list[Any] = [operand for expr in given.fields for operand in sequence.read(expr)]
-    kinds = [value.ty] if isinstance(value.ty, relax.TensorType) else list(value.ty.fields)
+    numbers = [one for one in operands if not isinstance(one, PlacedTensor)]
+    if not {sequence.images}.issuperset(each for one in numbers for each in variables(one)):
+        return False
+    kinds = _kinds(value)
     if name == "relax.call_tir":
         found = sequence.write(kinds)
         operands += found
     else:
         found = [operands[int(index)] for index in value.attrs.inplace_indices]
-    sequence.calls.append(SequenceCall(kernel, operands, found))
+    held = [kind for expr in given.fields for kind in _kinds(expr)]
+    sizes = sizes_given(module[kernel], held + kinds if name == "relax.call_tir" else held)
+    if sizes is None:
+        return False
+    sequence.calls.append(SequenceCall(kernel, operands, found, sizes))
     sequence.held[binding.var] = found
     return True
 
 
-def _is_known(expr: Any) -> bool:
-    from tvm import relax, tirx
+def _kinds(expr: Any) -> list[Any]:
+    from tvm import relax
 
-    kind = expr.ty
-    kinds = list(kind.fields) if isinstance(kind, relax.TupleType) else [kind]
+    return list(expr.ty.fields) if isinstance(expr.ty, relax.TupleType) else [expr.ty]
+
+
+def _is_known(expr: Any, images: Any) -> bool:
+    """Say whether `expr` is tensors of known sizes, or such as grow with `images` alone."""
+    from tvm import relax
+
     return all(
-        isinstance(one, relax.TensorType)
-        and isinstance(one.shape, relax.ShapeExpr)
-        and all(isinstance(size, tirx.IntImm) for size in one.shape)
-        for one in kinds
+        isinstance(kind, relax.TensorType)
+        and isinstance(kind.shape, relax.ShapeExpr)
+        and is_planned(kind.shape)
+        and {images}.issuperset(each for size in kind.shape for each in variables(size))
+        for kind in _kinds(expr)
     )

@@ -14,6 +14,7 @@ from ..program.blocked import BlockedProgram
 from ..program.emit_graph import BlockedEmitter
 from ..program.lowering import GraphEmitter, ImportingEmitter
 from ..runtime.built import Built
+from ..spec.calls import SizedKernels
 from ..spec.machine import CpuMachine, runs_here
 from .build import build
 from .code_cache import CodeCache
@@ -49,11 +50,13 @@ class CpuToolchain(Toolchain):
         )  # fmt: skip
         return ImportingEmitter(graph, program)
 
-    def _build(self, module: Any, single_call: bool) -> Built:
+    def _build(self, module: Any, single_call: bool, sized: SizedKernels | None) -> Built:
         """Compile `module`, as one call or as calls of its kernels."""
         compiler = self.compiler
         try:
-            return build(module, self.machine, self.threads, compiler, single_call=single_call)
+            return build(
+                module, self.machine, self.threads, compiler, single_call=single_call, sized=sized
+            )
         except BaseException:
             compiler.stop()
             raise

@@ -14,18 +14,21 @@ from .call_sequence import PlacedTensor
 from .team import KernelStage
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Step:
     """A call of `function` on `operands`, tensors and numbers, some of them `written`.
 
     `function`: a variable of the module, or a symbol that the linker finds. `stage`: how threads
-    share it, None where it starts threads itself.
+    share it, None where it starts threads itself. `sizes`: numbers that it is told last. `each`: it
+    is for one image, and called for each.
     """
 
     function: Any
     operands: Sequence[object]
     written: Sequence[PlacedTensor]
     stage: KernelStage | None
+    sizes: Sequence[object] = ()
+    each: bool = False
 
     @property
     def tensors(self) -> list[PlacedTensor]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..spec.open_sizes import sizes_of
+
 _CPU = 1  # DLPack's number
 MARK = "planish.pointers"  # a kernel that only `network` calls
 EXPORTED = "planish.exported"  # such a function that code of LLVM's finds by its name
 
 
 def of_pointers(kernel: Any) -> Any:
-    """Return a private function of pointers that does what `kernel` does, and returns 0."""
+    """Return a private function of pointers that does what `kernel` does, and returns 0.
+
+    Sizes that only who calls it knows are its last parameters.
+    """
     from tvm import ir, tirx
 
     pointers, declared = [], []
@@ -24,7 +29,7 @@ def of_pointers(kernel: Any) -> Any:
     # It returns 0 at its end without being told. After a return statement, what the kernel
     # allocates would never be freed.
     body = tirx.SeqStmt([*declared, kernel.body])
-    found = tirx.PrimFunc(pointers, body, ir.PrimType("int32"), kernel.attrs)
+    found = tirx.PrimFunc([*pointers, *sizes_of(kernel)], body, ir.PrimType("int32"), kernel.attrs)
     return found.with_attr(MARK, True)
 
 

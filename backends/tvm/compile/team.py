@@ -10,17 +10,20 @@ because others are busy too, would stop all of them at each kernel. How they tel
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from ..kernels.frame import INDEPENDENT
 from ..spec.machine import CpuMachine
+from ..spec.open_sizes import sizes_of, variables
 from .claim import Claimed, Claims
+from .image_parts import MOST_PARTS, images_of, parts_of
 from .region import SharedRegion
 
-_MOST_PARTS = 4096  # of a kernel, so that the sum over many fits
-Call = Callable[[Any, Any], Any]  # a range of parts -> the call that does them
+Call = Callable[..., Any]  # a range of parts, and the image of work of each -> what does them
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,11 @@ class KernelStage:
     """One function of a kernel, which takes a range of `parts`, and may run on many threads.
 
     Its parameters are the kernel's, then memory for `scratch`, then the first part and the one
-    behind the last.
+    behind the last. `parts` is a number, or computed from the kernel's sizes.
     """
 
     function: Any
-    parts: int
+    parts: Any
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class KernelStages:
 def stages_of(kernel: Any) -> KernelStages | None:
     """Return `kernel` as stages of parts that any thread may do; what has no parallel loop is one.
 
-    None where some of it cannot be told apart, or sizes are not known.
+    None where some of it cannot be told apart, or sizes hang on more than those of its tensors.
     """
     from tvm import tirx
 
@@ -65,8 +68,9 @@ def stages_of(kernel: Any) -> KernelStages | None:
         return None  # some are inside others
     if not parallel:
         return KernelStages((_stage(kernel, (), [kernel.body], 1),))
-    known = all(isinstance(one.extent, tirx.IntImm) for one in parallel)
-    if not known or not all(isinstance(n, tirx.IntImm) for one in scratch for n in one.ty.shape):
+    told = set(sizes_of(kernel))
+    sizes = [*(one.extent for one in parallel), *(n for one in scratch for n in one.ty.shape)]
+    if not all(told.issuperset(variables(size)) for size in sizes):
         return None
     if len(parallel) == len(loops) and INDEPENDENT in (kernel.attrs or {}):
         groups = [loops]
@@ -76,13 +80,29 @@ def stages_of(kernel: Any) -> KernelStages | None:
         groups = [[one] for one in loops]
     found = []
     for group in groups:
-        extents = [int(one.extent) for one in group if _is_parallel(one)]
-        parts = min(max(extents, default=1), _MOST_PARTS)
+        parts = _parts([_extent(one) for one in group if _is_parallel(one)])
         found.append(_stage(kernel, scratch, [*declared, *group], parts))
     return KernelStages(tuple(found), tuple(scratch))
 
 
-def _stage(kernel: Any, scratch: Sequence[Any], body: Sequence[Any], parts: int) -> KernelStage:
+def _extent(loop: Any) -> Any:
+    """Return how often `loop` is run: a number where it is known."""
+    from tvm import tirx
+
+    return int(loop.extent) if isinstance(loop.extent, tirx.IntImm) else loop.extent
+
+
+def _parts(extents: Sequence[Any]) -> Any:
+    """Return the parts of loops of these extents."""
+    from tvm import tirx
+
+    if all(isinstance(extent, int) for extent in extents):
+        return min(max(extents, default=1), MOST_PARTS)
+    wide = [tirx.Cast("int64", extent) for extent in extents]
+    return tirx.Cast("int32", tirx.min(reduce(tirx.max, wide), tirx.const(MOST_PARTS, "int64")))
+
+
+def _stage(kernel: Any, scratch: Sequence[Any], body: Sequence[Any], parts: Any) -> KernelStage:
     from tvm import tirx
 
     first, last = tirx.Var("first_part", "int32"), tirx.Var("last_part", "int32")
@@ -94,10 +114,28 @@ def _stage(kernel: Any, scratch: Sequence[Any], body: Sequence[Any], parts: int)
 
 @dataclass(frozen=True)
 class Work:
-    """So many parts that threads claim, and the calls that do a range of them."""
+    """So many parts that threads claim, and the calls that do a range of them.
 
-    parts: int
+    `images`: how many images there are, each of so many parts; None where calls are for all.
+    """
+
+    parts: Any
     calls: Sequence[Call]
+    images: Any = None
+
+    @property
+    def is_single(self) -> bool:
+        """Say whether it is one part, or one of each image."""
+        return isinstance(self.parts, int) and self.parts == 1
+
+    @property
+    def claimed(self) -> Any:
+        """The parts that threads claim: of all images; a number, or an int64."""
+        from tvm import tirx
+
+        if self.images is not None:
+            return parts_of(self.images, self.parts)
+        return self.parts if isinstance(self.parts, int) else tirx.Cast("int64", self.parts)
 
 
 class Team:
@@ -120,23 +158,22 @@ class Team:
         the region has waited for all parts.
         """
         phases = list(_chained(phases))
-        claimed = _claimed(phases)
 
         def body(state: Any, share: Any, stages: Any, parts: Any) -> None:
+            claimed = _claimed(phases)
             for index, (phase, several) in enumerate(zip(phases, claimed, strict=True)):
                 if index:
                     self._claims.wait(state, parts + claimed[index - 1][-1].goal)
                 for work, stage in zip(phase, several, strict=True):
-                    self._emit_stage(state, stage.behind(stages, parts), work.calls, share)
+                    self._emit_stage(state, stage.behind(stages, parts), work, share)
 
         name = f"planish_region_{self._regions}"
         self._regions += 1
         region = SharedRegion.of(name, self._module, self._claims.shares, body)
-        last = claimed[-1][-1]
-        count = last.number, last.goal
+        count = sum(map(len, phases)), _narrow(_total(phases))
         return region.run(self._claims, self._module, self._machine, self._arena, count)
 
-    def _emit_stage(self, state: Any, stage: Claimed, calls: Sequence[Call], share: Any) -> None:
+    def _emit_stage(self, state: Any, stage: Claimed, work: Work, share: Any) -> None:
         """Emit what one thread does of a stage."""
         from tvm import tirx
         from tvm.tirx.script.builder import ir as script
@@ -151,41 +188,60 @@ class Team:
         claim()
         with script.While(claimed[1] > claimed[0]):
             script.buffer_store(failed, zero, [0])
-            for call in calls:
-                script.buffer_store(failed, failed[0] | call(claimed[0], claimed[1]), [0])
+            with images_of(work.images, work.parts, stage.parts, claimed) as part:
+                for call in work.calls:
+                    script.buffer_store(failed, failed[0] | call(*part), [0])
             with script.If(failed[0] != zero), script.Then():
                 self._claims.fail(state, failed[0])
             claim()
 
 
 def _claimed(phases: Sequence[Sequence[Work]]) -> list[list[Claimed]]:
-    """Return the stages of `phases`, numbered in their order."""
+    """Return the stages of `phases`, numbered in their order; what is computed is emitted here."""
     found: list[list[Claimed]] = []
     number, finished = 0, 0
     for phase in phases:
-        goal = finished + sum(work.parts for work in phase)
+        keep = _kept(2 * len(phase) + 1)
+        counts = [keep(work.claimed) for work in phase]
+        goal = keep(sum(counts, finished))
         stages = []
-        for work in phase:
+        for parts in counts:
             number += 1
-            finished += work.parts
-            stages.append(Claimed(number=number, parts=work.parts, until=finished, goal=goal))
+            finished = keep(finished + parts)
+            stages.append(Claimed(number=number, parts=_narrow(parts), until=finished, goal=goal))
         found.append(stages)
     return found
 
 
-def _chained(phases: Sequence[Sequence[Work]]) -> Iterator[Sequence[Work]]:
-    """Yield `phases`; those in a row that are one part each are one: who does one goes on."""
-    single: list[Call] = []
+def _total(phases: Sequence[Sequence[Work]]) -> Any:
+    """Return the parts of all `phases`."""
+    found: Any = 0
     for phase in phases:
-        if len(phase) == 1 and phase[0].parts == 1:
-            single += phase[0].calls
-            continue
-        if single:
-            yield [Work(1, single)]
+        found = _kept(1)(sum((work.claimed for work in phase), found))
+    return found
+
+
+def _narrow(number: Any) -> Any:
+    from tvm import tirx
+
+    return number if isinstance(number, int) else tirx.Cast("int32", number)
+
+
+def _chained(phases: Sequence[Sequence[Work]]) -> Iterator[Sequence[Work]]:
+    """Yield `phases`; those in a row that are one part each are one: who does one goes on.
+
+    So are those that are one part of each image.
+    """
+    single: list[Work] = []
+    for phase in [*phases, None]:
+        work = phase[0] if phase is not None and len(phase) == 1 and phase[0].is_single else None
+        if single and (work is None or (work.images is None) != (single[0].images is None)):
+            yield [Work(1, [call for one in single for call in one.calls], single[0].images)]
             single = []
-        yield phase
-    if single:
-        yield [Work(1, single)]
+        if work is not None:
+            single.append(work)
+        elif phase is not None:
+            yield phase
 
 
 def _statements(body: Any) -> Iterator[Any]:
@@ -218,14 +274,40 @@ def _parallel_loops(body: Any) -> int:
     return sum(map(_is_parallel, found))
 
 
-def _range_of(loop: Any, first: Any, last: Any, parts: int) -> Any:
+def _kept(most: int) -> Callable[[Any], Any]:
+    """Return what computes a number once, here, and gives the memory that holds it.
+
+    A variable would be seen through wherever it is read, and so would a buffer with many numbers:
+    TVM takes seconds for sums of sums.
+    """
+    from tvm.tirx.script.builder import ir as script
+
+    held: list[Any] = []
+    places = itertools.count()
+
+    def keep(number: Any) -> Any:
+        if isinstance(number, int):
+            return number
+        if not held:
+            held.append(script.alloc_buffer((most,), "int64"))
+        place = next(places)
+        script.buffer_store(held[0], number, [place])
+        return held[0][place]
+
+    return keep
+
+
+def _range_of(loop: Any, first: Any, last: Any, parts: Any) -> Any:
     """Return `loop` over the range from part `first` up to `last` of `parts`, in order."""
     from tvm import tirx
 
-    kind, extent = loop.loop_var.ty.dtype, int(loop.extent)
+    kind, extent = loop.loop_var.ty.dtype, _extent(loop)
 
     def turn(part: Any) -> Any:
         """Return `extent` * `part` // `parts`; no number on the way is much larger than both."""
+        if not isinstance(parts, int):
+            times, count = (tirx.Cast("int64", one) for one in (part, parts))
+            return tirx.Cast(kind, tirx.floordiv(tirx.Cast("int64", extent) * times, count))
         if extent == parts:
             return tirx.Cast(kind, part)
         whole, rest = divmod(extent, parts)
@@ -234,6 +316,16 @@ def _range_of(loop: Any, first: Any, last: Any, parts: int) -> Any:
 
     begin, counter = tirx.Var("begin", kind), tirx.Var("turn", kind)
     inner = tirx.SeqStmt([tirx.Bind(loop.loop_var, loop.min + begin + counter), loop.body])
-    count = turn(last) - begin
+    if isinstance(parts, int):
+        count = turn(last) - begin
+        serial = tirx.For(counter, tirx.const(0, kind), count, tirx.ForKind.SERIAL, inner)
+        return tirx.SeqStmt([tirx.Bind(begin, turn(first)), serial])
+    # In memory: TVM looks through variables wherever they are read, and takes seconds.
+    held, places = tirx.decl_buffer((2,), kind, "held"), [tirx.const(i, "int32") for i in (0, 1)]
+    count = held[places[1]] - begin
     serial = tirx.For(counter, tirx.const(0, kind), count, tirx.ForKind.SERIAL, inner)
-    return tirx.SeqStmt([tirx.Bind(begin, turn(first)), serial])
+    ends = zip((first, last), places, strict=True)
+    stores = [tirx.BufferStore(held, turn(part), [place]) for part, place in ends]
+    return tirx.SeqStmt(
+        [tirx.AllocBuffer(held), *stores, tirx.Bind(begin, held[places[0]]), serial]
+    )

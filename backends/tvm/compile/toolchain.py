@@ -11,6 +11,7 @@ from ....ir.core.errors import BackendError
 from ..kernels.settings import Settings
 from ..program.lowering import GraphEmitter
 from ..runtime.built import Built
+from ..spec.calls import SizedKernels
 
 
 class UncompiledError(BackendError):
@@ -42,13 +43,17 @@ class Toolchain(ABC):
     def single_emitter(self, graph: gs.Graph) -> GraphEmitter[Any]:
         """Return what writes the nodes of `graph` as it writes `Lowered.singles` of a network."""
 
-    def build(self, module: Any, *, single_call: bool = True) -> Built:
+    def build(
+        self, module: Any, *, single_call: bool = True, sized: SizedKernels | None = None
+    ) -> Built:
         """Compile a program; without `single_call` each kernel can be watched, on CPUs.
+
+        `sized`: what its kernels of any number of images are for one image.
 
         Raises BackendError, of the kind UncompiledError where TVM fails.
         """
         try:
-            return self._build(module, single_call)
+            return self._build(module, single_call, sized)
         except BackendError:
             raise
         except Exception as error:  # TVM fails in any way
@@ -56,7 +61,7 @@ class Toolchain(ABC):
             raise UncompiledError(f"backend 'tvm' cannot compile this network: {reason}") from error
 
     @abstractmethod
-    def _build(self, module: Any, single_call: bool) -> Built:
+    def _build(self, module: Any, single_call: bool, sized: SizedKernels | None) -> Built:
         """Compile a program; raises what TVM does."""
 
     def described(self) -> dict[str, str]:

@@ -18,11 +18,14 @@ from ....ir.graph.view import View
 from ..graph.concat import ConcatPlan
 from ..graph.halos import Halos
 from ..graph.quantized import IntegerConstant
+from ..kernels.images import for_images
 from ..kernels.lane_shuffle import LaneShuffle, can_shuffle, lane_shuffle
 from ..kernels.repack import Repack, repack, table, table_of
 from ..kernels.settings import Settings
+from ..spec.calls import SizedKernel
 from ..spec.layout import Array, BufferSpec, Halo, Layout, no_halo, plain_spec
 from ..spec.machine import CpuMachine
+from ..spec.open_sizes import images_each
 from .kernel_program import KernelMaker, KernelProgram
 from .program import Enclosing
 from .prologue import DeferredPrologue
@@ -77,6 +80,14 @@ class BlockedProgram(KernelProgram):
 
         with tvm.target.Target(self.machine.llvm(self.settings.threads)):
             return super()._made(kernel)
+
+    def _note_sized(self, kernel: KernelMaker, name: str, images: Any) -> None:
+        count = None if isinstance(images, int) else images_each(images)
+        if count is None or (name, count) in self.sized:
+            return
+        op = for_images(kernel.op, count)
+        made = None if op is None else SizedKernel(op, self._made(replace(kernel, op=op)))
+        self.sized[name, count] = made
 
     def define(self, tensor: gs.Tensor, value: Value) -> None:
         """Record that `value` holds `tensor`."""

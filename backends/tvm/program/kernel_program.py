@@ -68,6 +68,7 @@ class KernelProgram(Program):
         from tvm import relax, tirx
 
         function = self._function(kernel)
+        self._note_sized(kernel, str(function.name_hint), batch)
         if kernel.moves:
             self.calls.append(KernelCall(str(function.name_hint), (), kernel.op, (_LAYOUT,)))
         else:
@@ -95,6 +96,9 @@ class KernelProgram(Program):
             function = self._made(kernel).with_attr("global_symbol", unique)
             self._kernels[kernel.op] = self.builder.add_func(function, unique)
         return self._kernels[kernel.op]
+
+    def _note_sized(self, kernel: KernelMaker, name: str, images: Any) -> None:
+        """Note what `kernel`, called for so many images, is for one image of the network."""
 
     def _made(self, kernel: KernelMaker) -> Any:
         return kernel.make(kernel.op)

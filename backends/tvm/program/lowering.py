@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import ml_dtypes
@@ -21,7 +21,7 @@ from ....ir.core import dtypes
 from ....ir.core.errors import BackendError
 from ....ir.core.variables import dense_values, label
 from ....ir.proto.to_proto import to_proto
-from ..spec.calls import KernelCall
+from ..spec.calls import KernelCall, SizedKernels
 from ..spec.layout import Array
 from .emit_onnx import emit_onnx
 from .faults import OwnFaultError, is_own
@@ -37,7 +37,8 @@ class Lowered:
     """A Relax module whose `main` takes the graph's inputs, then the constants.
 
     `kernels`: the operators that have one, and its name. `calls`: who is called for which nodes.
-    `singles`: the nodes that no description of a kernel stands for.
+    `singles`: the nodes that no description of a kernel stands for. `sized`: what kernels of any
+    number of images are for one image.
     """
 
     module: Any
@@ -45,6 +46,7 @@ class Lowered:
     kernels: dict[Any, str]
     calls: list[KernelCall]
     singles: list[SingleNode]
+    sized: SizedKernels = field(default_factory=dict)
 
 
 class GraphEmitter(ABC, Generic[P]):
@@ -118,6 +120,7 @@ def lower_graph(emitter: GraphEmitter[Any]) -> Lowered:
         kernels=program.kernels,
         calls=program.calls,
         singles=program.singles,
+        sized=program.sized,
     )
 
 

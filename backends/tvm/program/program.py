@@ -19,7 +19,7 @@ from ....ir.core.variables import node_key
 from ....ir.graph.order import reads
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
-from ..spec.calls import KernelCall
+from ..spec.calls import KernelCall, SizedKernels
 from ..spec.layout import Array
 from .single import SingleNode
 from .value import as_tensor
@@ -66,6 +66,7 @@ class Program(ABC):
     `calls`: which kernels are called for which nodes, as far as that is known. `elsewhere`: the
     first results of nodes that TVM does not compile, and ONNX Runtime is to run. `singles`: the
     nodes that have no kernel of which a description is kept, and are to be compared as they are.
+    `sized`: what kernels of any number of images are for one image.
     `has_host_kernels`: kernels run where Python does, and may call it.
     """
 
@@ -87,6 +88,7 @@ class Program(ABC):
         self.parameters: list[Any] = []
         self.calls: list[KernelCall] = []
         self.singles: list[SingleNode] = []
+        self.sized: SizedKernels = {}
         self._shared: dict[Hashable, Any] = {}
         self._sizes: dict[str, Any] = {} if enclosing is None else dict(enclosing.sizes)
         self._untold: dict[int, list[Step]] = {}  # what gives values that are no tensors, by id

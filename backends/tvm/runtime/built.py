@@ -13,6 +13,7 @@ class Built:
     `code`: it linked already, where `library` is only a part. `arena`: bytes of memory that every
     run is to be lent. `device`: the kernels of a GPU in TVM's
     serialized form, `source` their CUDA source. `elsewhere`: nodes that ONNX Runtime runs.
+    `single_call`: all kernels are one function's calls.
     """
 
     library: Any
@@ -22,3 +23,4 @@ class Built:
     source: str = ""
     code: bytes = b""
     elsewhere: tuple[str, ...] = ()
+    single_call: bool = False

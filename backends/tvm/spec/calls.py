@@ -19,3 +19,16 @@ class KernelCall:
     op: Any = None
     operators: tuple[str, ...] = ()
     shape: tuple[int | str | None, ...] | None = None
+
+
+@dataclass(frozen=True)
+class SizedKernel:
+    """The kernel of `op`, which is for a number of images that is known: a loop nest."""
+
+    op: Any
+    function: Any
+
+
+# By the name of a kernel of any number of images, and how many it computes for one of the network;
+# None where so few are not computed on their own.
+SizedKernels = dict[tuple[str, int], SizedKernel | None]

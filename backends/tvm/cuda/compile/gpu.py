@@ -36,7 +36,7 @@ class GpuToolchain(Toolchain):
         """Return what writes the nodes of `graph`: every node here is one."""
         return ChannelsLastEmitter(graph, inside=True)
 
-    def _build(self, module: Any, single_call: bool) -> Built:
+    def _build(self, module: Any, single_call: bool, sized: object) -> Built:
         """Compile `module`, every kernel a call; raises BackendError without a compiler."""
         return build(module, self.gpu)
 

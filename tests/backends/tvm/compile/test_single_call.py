@@ -65,10 +65,13 @@ def test_memory_is_used_again() -> None:
     assert plan(chain)[1] == 2 * 1024
 
 
-def lowered(batch: str):
-    graph = graph_of(TEXT.format(batch=batch), weights())
-    machine = MACHINES["avx2"]
-    return scheduled(lower_graph(BlockedEmitter(prepare(graph), machine)).module, machine, 1)
+def lowered(batch: str, text: str = TEXT):
+    return scheduled(program(batch, text).module, MACHINES["avx2"], 1)
+
+
+def program(batch: str, text: str = TEXT):
+    graph = graph_of(text.format(batch=batch), weights())
+    return lower_graph(BlockedEmitter(prepare(graph), MACHINES["avx2"]))
 
 
 def calls(module) -> list[str]:
@@ -80,15 +83,41 @@ def calls(module) -> list[str]:
     ]
 
 
-def test_a_program_of_known_sizes_is_one_call() -> None:
-    module = lowered("2")
+@pytest.mark.parametrize("batch", ["2", "N"])
+def test_a_program_of_known_sizes_or_so_many_images_is_one_call(batch) -> None:
+    module = lowered(batch)
     assert len(calls(module)) > 4
-    assert calls(merge_calls(module, MACHINES["avx2"], 1)) == ["network"]
+    assert calls(merge_calls(module, MACHINES["avx2"], 1, sized={})) == ["network"]
+    if batch == "N":
+        assert merge_calls(module, MACHINES["avx2"], 1) is module
 
 
-def test_a_program_of_unknown_sizes_is_left_alone() -> None:
-    module = lowered("N")
-    assert merge_calls(module, MACHINES["avx2"], 1) is module
+def test_kernels_called_image_by_image_are_those_of_one_image() -> None:
+    machine = MACHINES["avx2"]
+
+    def kernels(batch: str) -> set[str]:
+        found = program(batch)
+        module = scheduled(found.module, machine, 1)
+        taken: list[str] = []
+
+        def apart(kernel) -> str:
+            taken.append(kernel.without_attr("global_symbol").script())
+            return f"kernel_{len(taken)}"
+
+        merge_calls(module, machine, 1, apart=apart, sized=found.sized)
+        return set(taken)
+
+    one = kernels("1")
+    assert len(one) > 4
+    assert kernels("N") == one
+    assert kernels("2") != one
+
+
+def test_a_program_of_other_open_sizes_is_left_alone() -> None:
+    text = TEXT.replace("{batch}, 6, 5, 6", "{batch}")
+    for sizes in ("N, 6, H, 6", "2, 6, H, W"):
+        module = lowered(sizes, text)
+        assert merge_calls(module, MACHINES["avx2"], 1, sized={}) is module, sizes
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from planish.backends.tvm.compile.team import stages_of
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
+from planish.backends.tvm.spec.open_sizes import sizes_of, with_values
 
 from tests.helpers import graph_of, model_of, relative_error, run_ort
 
@@ -51,24 +53,29 @@ def kernels(text: str, **weights: np.ndarray) -> list:
     return [f for v, f in module.functions_items() if v.name_hint != "main"]
 
 
-@pytest.mark.parametrize("cut", [1, 2, 3, 7, 64])
-def test_ranges_of_parts_make_the_whole(cut) -> None:
+# As many rows as there are parts, or more: 10,800.
+@pytest.mark.parametrize(("batch", "images"), [("1", 1), ("N", 1), ("900", 900), ("N", 900)])
+@pytest.mark.parametrize("cut", [1, 2, 7, 64])
+def test_ranges_of_parts_make_the_whole(cut, batch, images) -> None:
     import tvm
 
-    text = """g (float[1, 20, 5, 3] x) => (float[] y) {
+    text = f"""g (float[{batch}, 20, 5, 3] x) => (float[] y) {{
         a = Relu (x) y = MaxPool <kernel_shape = [2, 2]> (a)
-    }"""
+    }}"""
     *_, kernel = [k for k in kernels(text) if "max" in str(k.attrs["global_symbol"])]
     (stage,) = stages_of(kernel).stages
+    values = {one: tvm.tirx.const(images, "int64") for one in sizes_of(kernel)}
+    parts = int(tvm.sym.Analyzer().simplify(with_values(stage.parts, values)))
+    assert parts == min(4096, images * 12)
     shared = stage.function.with_attr("global_symbol", "main")
     target = tvm.target.Target(MACHINES["avx2"].llvm(1))
     run = tvm.compile(tvm.IRModule({"main": shared}), target=target)["main"]
-    x, y = ([int(size) for size in one.ty.shape] for one in kernel.params)
+    x, y = ([int(with_values(n, values)) for n in one.ty.shape] for one in kernel.params)
     given = tvm.runtime.tensor(normal(*x))
     whole, found = (tvm.runtime.tensor(np.full(y, np.nan, np.float32)) for _ in range(2))
-    run(given, whole, 0, stage.parts)
+    run(given, whole, 0, parts)
     assert not np.isnan(whole.numpy()).any()
-    bounds = [stage.parts * i // cut for i in range(cut + 1)]
+    bounds = [parts * i // cut for i in range(cut + 1)]
     for first, last in itertools.pairwise(bounds):
         assert np.isnan(found.numpy()).any() or first == last
         run(given, found, first, last)
@@ -142,6 +149,30 @@ def test_results_are_the_same_bits_whoever_does_what(monkeypatch) -> None:
             found = run(feeds[turn % 2])
             for name, values in wanted[turn % 2].items():
                 assert (values == found[name]).all(), (count, turn, name)
+
+
+def test_so_many_images_as_are_fed_are_the_same_bits_as_kernels_on_their_own() -> None:
+    model = model_of(DEEP.replace("float[1,", "float[N,"), DEEP_WEIGHTS)
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=3, check_kernels=False)
+    apart = compiled.calls_apart()
+    feeds = {n: {"x": np.repeat(normal(1, 3, 19, 17), n, 0)} for n in (1, 2, 3, 7, 8, 33, 0)}
+    for n, feed in feeds.items():
+        feed["x"] += np.arange(n, dtype=np.float32).reshape(n, 1, 1, 1) / 8
+    wanted = {n: apart(feed) for n, feed in feeds.items()}
+    for name, values in run_ort(model, feeds[7]).items():
+        assert relative_error(values, wanted[7][name]) <= 1e-4, name
+
+    def check(n: int) -> None:
+        found = compiled(feeds[n])
+        for name, values in wanted[n].items():
+            assert found[name].shape == values.shape, (n, name)
+            assert (found[name] == values).all(), (n, name)
+
+    turns = [1, 2, 3, 7, 8, 33, 0, 33, 1, 8]
+    for n in turns:
+        check(n)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(check, turns * 4))
 
 
 def _with_threads(compiled, threads: int):
