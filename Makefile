@@ -69,6 +69,7 @@ bench: $(STAMP)
 	$(RUN) -m benchmarks.backends
 	$(RUN) -m benchmarks.reduce
 	$(RUN) -m benchmarks.race
+	$(RUN) -m benchmarks.open_batch
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
