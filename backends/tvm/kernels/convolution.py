@@ -20,7 +20,7 @@ from .epilogue import Epilogue
 from .frame import can_flatten, flat, function, operand, operands, weights
 from .grouped import GroupedSums
 from .padding import PaddedInput, padded
-from .prologue import Prologue, accumulate_with_prologue
+from .prologue import Prologue, PrologueRuns, accumulate_with_prologue
 from .sliding import Sliding
 from .tile_sizes import RegisterTile, TileProblem, choose
 from .tiles import TiledSum, TileOperands, accumulate
@@ -57,8 +57,13 @@ class Convolution(Sliding, GroupedSums):
         )
 
 
-def convolution(conv: Convolution, machine: CpuMachine, tile: RegisterTile | None = None) -> Any:
-    """Return the function (x, of the prologue, w, [starts of sums,] of the epilogue, y)."""
+def convolution(
+    conv: Convolution, machine: CpuMachine, tile: RegisterTile | None = None, threads: int = 1
+) -> Any:
+    """Return the function (x, of the prologue, w, [starts of sums,] of the epilogue, y).
+
+    Its work is cut for so many `threads`.
+    """
     flattened = conv.is_flat
     with function("convolution", conv.batch) as frame:
         x = operand(frame, "X", conv.x, flattened)
@@ -72,12 +77,13 @@ def convolution(conv: Convolution, machine: CpuMachine, tile: RegisterTile | Non
         epilogue.begin(frame)
         conv = replace(conv, x=x.spec, y=epilogue.y.spec)
         totals = sums_of(conv)
-        tile = tile or choose_tile(conv, machine)
+        tile = tile or choose_tile(conv, machine, threads)
         if conv.prologue.steps:
             given = TileOperands(PaddedInput(x, (0, 0, 0)), w, epilogue)
             prologue = Prologue(conv.prologue, before)
             (total,) = totals
-            accumulate_with_prologue(total, frame.batch, prologue, given, tile, machine.l1)
+            runs = runs_of(conv, machine, tile, threads)
+            accumulate_with_prologue(total, frame.batch, prologue, given, tile, runs)
         else:
             with padded(frame, conv.pads, x) as (images, source):
                 for total in totals:
@@ -105,9 +111,21 @@ def sums_of(conv: Convolution) -> list[TiledSum]:
     ]
 
 
-def choose_tile(conv: Convolution, machine: CpuMachine) -> RegisterTile:
-    """Return the register tile for `conv`."""
-    return choose(machine, problem_of(conv, machine))
+def choose_tile(conv: Convolution, machine: CpuMachine, threads: int = 1) -> RegisterTile:
+    """Return the register tile for `conv`, whose work is shared by `threads`."""
+
+    def parts(tile: RegisterTile) -> int:
+        return runs_of(conv, machine, tile, threads).parts * problem.times
+
+    problem = problem_of(conv, machine)
+    return choose(machine, problem, threads, parts if conv.prologue.steps else None)
+
+
+def runs_of(
+    conv: Convolution, machine: CpuMachine, tile: RegisterTile, threads: int
+) -> PrologueRuns:
+    """Return the runs in which the input of `conv` goes through its prologue."""
+    return PrologueRuns.of(problem_of(conv, machine), tile, conv.x, machine.l1, threads)
 
 
 def problem_of(conv: Convolution, machine: CpuMachine) -> TileProblem:
@@ -120,4 +138,5 @@ def problem_of(conv: Convolution, machine: CpuMachine) -> TileProblem:
         steps=conv.steps(conv.kernel),
         input_bytes=math.prod(conv.x.spatial) * conv.steps((1, 1, 1)) * 4,
         sums=conv.dot.most_sums(machine),
+        times=(conv.batch or 1) * conv.group * (1 if conv.is_flat else conv.y.spatial[0]),
     )

@@ -103,7 +103,7 @@ def _dense(
     if products.are_bytes:
         args.append(program.parameter(y.layout.pack(products.start)))
     tile = settings.tile_of(conv)
-    y.emit("convolution", conv, lambda op: convolution(op, machine, tile), args)
+    y.emit("convolution", conv, lambda op: convolution(op, machine, tile, settings.threads), args)
 
 
 def _division(program: BlockedProgram, layer: Layer) -> tuple[int, int, _Cut]:

@@ -32,18 +32,30 @@ _INPUT, _WEIGHT, _RESULT = 10.0, 2.5, 6.0
 _LATENCY, _LOAD, _ADD = 4, 0.1, 3.0
 _FILL = 20.0  # each time that registers are filled and emptied
 _DIRECT = 1.1  # of the direct kernel's multiply-adds, by what its loads cost
+_JUDGED, _ALIKE = 2, 16  # threads
 _WORTH = 0.95  # of the direct kernel's cycles: less is within what the model knows
 
 
 @lru_cache(maxsize=1024)
 def choose_winograd(conv: Convolution, machine: CpuMachine, threads: int) -> Winograd | None:
-    """Return the fastest form of `conv`, or None where that is the direct one."""
-    best, least = None, _WORTH * _direct_cycles(conv, threads)
+    """Return the fastest form of `conv`, or None where that is the direct one.
+
+    Up to 16 threads it is the fastest on two, cut for as many as there are, so that results have
+    the same bits.
+    """
+    judged = _JUDGED if threads <= _ALIKE else threads
+    best, least = None, _WORTH * _direct_cycles(conv, judged)
     for results in _candidates(conv):
-        plan, cycles = plan_for(conv, results, machine, threads)
+        plan, cycles = plan_for(conv, results, machine, judged)
         if plan is not None and cycles < least:
-            best, least = Winograd(conv, results, plan), cycles
-    return best
+            best, least = (results, plan), cycles
+    if best is None:
+        return None
+    results, plan = best
+    if threads != judged:
+        plan, _ = plan_for(conv, results, machine, threads)
+    assert plan is not None  # what a plan may hold does not depend on threads
+    return Winograd(conv, results, plan)
 
 
 def _candidates(conv: Convolution) -> Iterator[Sizes]:

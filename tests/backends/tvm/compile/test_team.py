@@ -175,6 +175,24 @@ def test_so_many_images_as_are_fed_are_the_same_bits_as_kernels_on_their_own() -
         list(pool.map(check, turns * 4))
 
 
+def test_results_are_the_same_bits_however_many_threads_it_is_cut_for() -> None:
+    """A gate before a 1x1 convolution, and a 3x3 one, which on one thread Winograd is best for."""
+    text = """g (float[1, 48, 7, 7] x) => (float[] y, float[] z) {
+        a = GlobalAveragePool (x) b = Conv (a, u) c = Sigmoid (b) d = Mul (x, c) y = Conv (d, v)
+        z = Conv <pads = [1, 1, 1, 1]> (x, w)
+    }"""
+    weights = {"u": normal(48, 48, 1, 1), "v": normal(128, 48, 1, 1), "w": normal(128, 48, 3, 3)}
+    model, feeds = model_of(text, weights), {"x": normal(1, 48, 7, 7)}
+    wanted = run_ort(model, feeds)
+    found = []
+    for threads in (1, 16):
+        lowered = planish.lower(planish.load(model), "tvm", threads=threads, check_kernels=False)
+        found.append(lowered(feeds))
+    for name, values in wanted.items():
+        assert relative_error(values, found[0][name]) <= 1e-5, name
+        assert (found[0][name] == found[1][name]).all(), name
+
+
 def _with_threads(compiled, threads: int):
     """Return the same code on another number of threads, as a loaded artifact would run."""
     with tempfile.TemporaryDirectory() as folder:

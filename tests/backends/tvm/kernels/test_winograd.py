@@ -311,6 +311,15 @@ def test_the_choice_depends_on_the_batch() -> None:
     assert choose_winograd(replace(direct, batch=8), machine, 1) is not None
 
 
+@pytest.mark.parametrize(("inputs", "outputs", "size"), [(48, 128, 7), (32, 64, 14), (64, 64, 28)])
+def test_up_to_16_threads_choose_one_form_so_that_bits_are_the_same(inputs, outputs, size) -> None:
+    machine = MACHINES["avx512-bf16"]
+    model = plain(inputs, outputs, (size, size), ", pads = [1, 1, 1, 1]")
+    (direct,) = [op for op in kernels_of(model, winograd=False) if isinstance(op, Convolution)]
+    chosen = [choose_winograd(direct, machine, threads) for threads in (1, 2, 3, 4, 8, 16)]
+    assert len({found and found.results for found in chosen}) == 1
+
+
 def test_deep_networks_stay_close() -> None:
     """Six layers of 128 channels with every other one added back, as in a residual network."""
     body, weights, before = [], {}, "x"
