@@ -263,7 +263,7 @@ out:
 """
 
 _JOINED = """
-@planish_pool_address = linkonce_odr hidden global ptr null
+@planish_pool_address = linkonce global ptr null
 
 define ptr @planish_pool_joined() {
   %pool = load ptr, ptr @planish_pool_address, align 8

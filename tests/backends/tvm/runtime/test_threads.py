@@ -227,8 +227,13 @@ def test_two_networks_at_once_and_one_after_the_other_is_gone(tmp_path) -> None:
             assert list(pool.map(ask, range(8))) == [True] * 8
 
 
-def test_an_error_of_a_run_reaches_the_thread_that_asked(model) -> None:
+def test_an_error_of_a_run_reaches_who_asked_and_no_file(model, tmp_path) -> None:
+    """What runs made of the network does not show in its file."""
     network = planish.lower(planish.load(model), backend="tvm", threads=2)
+    network.save(tmp_path / "before")
+    network(FEEDS)
+    network.save(tmp_path / "after")
+    assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes()
     errors: list[Exception] = []
 
     def ask() -> None:
