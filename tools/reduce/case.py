@@ -24,8 +24,8 @@ class Case:
 
     @property
     def nodes(self) -> int:
-        """How many nodes there are, those of bodies included."""
-        return sum(len(graph.node) for graph in graphs_of(self.model.graph))
+        """How many nodes there are, those of bodies and functions included."""
+        return sum(len(scope.node) for scope in scopes_of(self.model))
 
     def with_graph(
         self,
@@ -80,6 +80,23 @@ def graphs_of(graph: onnx.GraphProto) -> Iterable[onnx.GraphProto]:
         yield found
         for node in found.node:
             waiting.extend(_bodies(node))
+
+
+def graphs_of_node(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """Return the graphs nested in a node, at any depth."""
+    return [graph for body in _bodies(node) for graph in graphs_of(body)]
+
+
+def scopes_of(
+    owner: onnx.ModelProto | onnx.FunctionProto,
+) -> Iterable[onnx.GraphProto | onnx.FunctionProto]:
+    """Yield all that has nodes: of a model its graph and functions, and the graphs inside them."""
+    if isinstance(owner, onnx.ModelProto):
+        yield from graphs_of(owner.graph)
+    for function in owner.functions if isinstance(owner, onnx.ModelProto) else [owner]:
+        yield function
+        for node in function.node:
+            yield from graphs_of_node(node)
 
 
 def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import numpy_helper
 
-from .case import Array, Case, graphs_of, reads
+from .case import Array, Case, graphs_of, graphs_of_node, reads
 from .search import DeltaSearch, shortest, without_parts
 
 # Elements of a tensor that may become a constant.
@@ -219,12 +219,6 @@ def _read_instead(search: DeltaSearch, old: str, new: str) -> Case | None:
         outputs = _outputs(search, case, list(dict.fromkeys(names)))
         return None if outputs is None else case.with_graph(nodes, outputs)
     return case.with_graph(nodes, graph.output)
-
-
-def graphs_of_node(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """Return the graphs nested in a node, at any depth."""
-    bodies = [a.g for a in node.attribute if a.HasField("g")]
-    return [graph for body in bodies for graph in graphs_of(body)]
 
 
 def _fewer_inputs(search: DeltaSearch) -> None:

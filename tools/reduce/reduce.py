@@ -18,6 +18,7 @@ from .anonymous import make_anonymous
 from .apart import HANGS, Ended, Limits, run_apart
 from .attributes import reduce_attributes
 from .case import Case
+from .functions import inline_functions, reduce_functions
 from .known import learn, run_reference
 from .nodes import reduce_nodes, reduce_parts
 from .search import DeltaSearch, OutOfTimeError
@@ -110,6 +111,7 @@ def reduce(
     )
     stopped, names, kept = False, True, _all_values(learned)
     try:
+        inline_functions(search, limits, seed)
         reduce_parts(search)
         names = not _renamed(search)
         _shrink(search, limits, seed)
@@ -155,6 +157,7 @@ def _shrink(search: DeltaSearch, limits: Limits | None, seed: int) -> None:
         if again:
             reduce_parts(search)
         reduce_nodes(search)
+        reduce_functions(search, limits, seed)
         reduce_attributes(search)
         reduce_sizes(search)
         if search.best is before:

@@ -7,7 +7,7 @@ import onnx
 from onnx import numpy_helper
 
 from ...ir.core import dtypes
-from .case import Array, Case, graphs_of
+from .case import Array, Case, scopes_of
 from .search import DeltaSearch, each_alone
 
 # Constants of integers up to this many elements are shapes, axes and indices: they are structure.
@@ -82,9 +82,9 @@ def _short(values: Array) -> Array:
 def _tensors(case: Case) -> list[onnx.TensorProto]:
     """Return the constants in a fixed order; those of Constant nodes have its name."""
     found = []
-    for graph in graphs_of(case.model.graph):
-        found += list(graph.initializer)
-        for node in graph.node:
+    for scope in scopes_of(case.model):
+        found += list(scope.initializer) if isinstance(scope, onnx.GraphProto) else []
+        for node in scope.node:
             for attribute in node.attribute:
                 if attribute.HasField("t"):
                     if not attribute.t.name:

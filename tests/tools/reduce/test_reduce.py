@@ -226,3 +226,61 @@ def test_a_script_for_a_large_model_reads_it_and_is_short(tmp_path):
     text = reproducer_of(case, Wrong(pipeline="exact"), "", tmp_path / "m.onnx")
     assert "onnx.load('m.onnx')" in text
     assert len(text) < 5000
+
+
+_BLOCKS = """
+<ir_version: 9, opset_import: ["" : 20, "ours" : 1]>
+g (float[2,3] x) => (float[2,3] y) {
+    a = Abs(x)
+    b, unused = ours.block <scale: float = 2.0> (a, x)
+    c = Neg(b)
+    y, other = ours.block <scale: float = 3.0> (c, a)
+}
+<domain: "ours", opset_import: ["" : 20, "ours" : 1]>
+block <scale> (p, q) => (t, s) {
+    secret = Constant <value = float[3] {1.25, 2.5, -3.75}> ()
+    factor = Constant <value_float: float = @scale> ()
+    e = Exp(p)
+    m = Mul(e, factor)
+    r = ours.inner(m)
+    n = Add(r, secret)
+    u = Sin(n)
+    v = Sub(u, q)
+    t = Tanh(v)
+    s = Cos(v)
+}
+<domain: "ours", opset_import: ["" : 20]>
+inner (i) => (o) { j = Ceil(i)  o = Sqrt(j) }
+"""
+
+
+def _inside(model, operator):
+    return any(node.op_type == operator for f in model.functions for node in f.node)
+
+
+def test_a_fault_inside_a_function_is_found_without_the_function():
+    model = onnx.parser.parse_model(_BLOCKS)
+    found = reduce(Case(model), Checked(lambda m: b"Sqrt" in m.SerializeToString()))
+    assert _operators(found.case.model) == ["Sqrt"]
+    assert not found.case.model.functions
+    assert found.is_anonymous
+
+
+@pytest.mark.parametrize("operator", ["Exp", "Mul", "Add", "Cos", "Sqrt"])
+def test_a_function_whose_call_is_needed_has_what_is_needed_inside(operator):
+    model = onnx.parser.parse_model(_BLOCKS)
+    found = reduce(Case(model), Checked(lambda m: _inside(m, operator)))
+    (function,) = found.case.model.functions
+    assert [node.op_type for node in function.node] == [operator]
+    assert len(found.case.model.graph.node) == 1
+    onnx.checker.check_model(found.case.model)
+    data = found.case.model.SerializeToString()
+    assert np.array([1.25, 2.5, -3.75], np.float32).tobytes() not in data
+    (result,) = ort.InferenceSession(data).run(None, dict(found.case.feed))
+    assert np.isfinite(result).all()
+
+
+def test_a_function_that_calls_itself_is_left_as_it_is():
+    text = _BLOCKS.replace("j = Ceil(i)", "j = ours.inner(i)")
+    found = reduce(Case(onnx.parser.parse_model(text)), Checked(lambda m: _inside(m, "Sqrt")))
+    assert _inside(found.case.model, "Sqrt")
