@@ -40,12 +40,14 @@ def make_session(
     """Return an ONNX Runtime session of `graph`; raises ExecutionError with the runtime's reason.
 
     The session keeps references to the graph's weights, which must not change while it lives.
-    `share`: large ones are read where they lie; else the runtime may copy them.
+    `share`: large ones are read where they lie, if the session does not optimize; else the runtime
+    may copy them.
     """
     refuse_fatal(graph)
     model, weights = to_proto(graph, leave_out=_by_reference)
-    may_feed = share and options.graph_optimization_level == _UNOPTIMIZED
-    if may_feed and sum(map(stored_bytes, weights)) >= _FED:
+    # Where the optimizer moves a Transpose over an initializer, kernels would read what was shared.
+    share = share and options.graph_optimization_level == _UNOPTIMIZED
+    if share and sum(map(stored_bytes, weights)) >= _FED:
         fed = _fed_session(model, weights, options, providers)
         if fed is not None:
             fed.has_loops = has_loops(graph)

@@ -43,6 +43,32 @@ def test_large_weights_by_reference_give_the_right_result(dtype):
     np.testing.assert_array_equal(found["y"], x - weight)
 
 
+def test_a_map_that_the_optimizer_transposes_is_not_shared():
+    """Integer convolutions run with channels last: what is added to them is transposed as well."""
+    rng = np.random.default_rng(0)
+    held = {
+        "w": rng.integers(-100, 100, (32, 32, 1, 1)).astype(np.int8),
+        "map": rng.standard_normal((1, 32, 32, 32)).astype(np.float32),
+        "s": np.array(0.02, np.float32),
+        "z": np.array(0, np.int8),
+    }
+    graph = graph_of(
+        """g (float[1, 32, 32, 32] x) => (float[1, 32, 32, 32] y) {
+            q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+            v = DequantizeLinear(w, s, z) c = Conv(d, v)
+            r = QuantizeLinear(c, s, z) e = DequantizeLinear(r, s, z) a = Add(e, map)
+            t = QuantizeLinear(a, s, z) f = DequantizeLinear(t, s, z) h = Conv(f, v)
+            u = QuantizeLinear(h, s, z) y = DequantizeLinear(u, s, z) }""",
+        held,
+    )
+    x = rng.standard_normal((1, 32, 32, 32)).astype(np.float32)
+    options = ort.SessionOptions()
+    found = run(make_session(graph, options, CPU, share=True), {"x": x})
+    wanted = run(unoptimized(graph), {"x": x})
+    # A sum that is rounded to the other byte moves the next layer's by some steps.
+    assert np.mean(np.abs(found["y"] - wanted["y"]) > 0.01) < 0.01
+
+
 def test_shared_weights_outlive_their_graph():
     """The runtime holds addresses, so the session holds the arrays."""
     values = np.random.default_rng(0).standard_normal((300, 400)).astype(np.float32)
