@@ -69,9 +69,8 @@ class CallSequence:
 
     def read(self, expr: Any) -> list[Any]:
         """Return what an argument of the next call stands for: tensors, or a number."""
-        from tvm import relax
 
-        if not isinstance(expr.ty, relax.TensorType | relax.TupleType):
+        if not _is_tensors(expr):
             return [expr]
         if expr not in self.held:  # a parameter or constant
             self.given[expr] = PlacedTensor(expr.ty)
@@ -207,13 +206,19 @@ def _take(sequence: CallSequence, module: Any, binding: Any) -> bool:
         operands += found
     else:
         found = [operands[int(index)] for index in value.attrs.inplace_indices]
-    held = [kind for expr in given.fields for kind in _kinds(expr)]
+    held = [one for expr in given.fields for one in (_kinds(expr) if _is_tensors(expr) else [expr])]
     sizes = sizes_given(module[kernel], held + kinds if name == "relax.call_tir" else held)
     if sizes is None:
         return False
     sequence.calls.append(SequenceCall(kernel, operands, found, sizes))
     sequence.held[binding.var] = found
     return True
+
+
+def _is_tensors(expr: Any) -> bool:
+    from tvm import relax
+
+    return isinstance(expr.ty, relax.TensorType | relax.TupleType)
 
 
 def _kinds(expr: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..spec.open_sizes import sizes_of
+from ..spec.open_sizes import sizes_of, told_last
 
 _CPU = 1  # DLPack's number
 MARK = "planish.pointers"  # a kernel that only `network` calls
@@ -29,7 +29,9 @@ def of_pointers(kernel: Any) -> Any:
     # It returns 0 at its end without being told. After a return statement, what the kernel
     # allocates would never be freed.
     body = tirx.SeqStmt([*declared, kernel.body])
-    found = tirx.PrimFunc([*pointers, *sizes_of(kernel)], body, ir.PrimType("int32"), kernel.attrs)
+    sizes = sizes_of(kernel)
+    told = [sizes[place] for place in told_last(kernel)]
+    found = tirx.PrimFunc([*pointers, *told], body, ir.PrimType("int32"), kernel.attrs)
     return found.with_attr(MARK, True)
 
 

@@ -28,7 +28,7 @@ from typing import Any
 
 from ..spec.calls import SizedKernels
 from ..spec.machine import CpuMachine
-from ..spec.open_sizes import images_each, is_planned, sizes_of, with_values
+from ..spec.open_sizes import images_each, is_planned, sizes_of, told_last, with_values
 from .call_sequence import CallSequence, PlacedTensor, SequenceCall, read_calls, returned_by
 from .claim import Claims
 from .memory import Lifetime, plan
@@ -247,7 +247,10 @@ def _steps(sequence: CallSequence, put: _KernelSink, told: Mapping[Any, Any]) ->
     """
     for call in sequence.calls:
         form = put.form(call)
-        sizes = [] if form.each else [with_values(size, told) for size in call.sizes]
+        sizes = [
+            with_values(call.sizes[place], told)
+            for place in (() if form.each else told_last(form.kernel))
+        ]
         operands = [
             o if isinstance(o, PlacedTensor) else with_values(o, told) for o in call.operands
         ]

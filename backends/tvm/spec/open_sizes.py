@@ -32,6 +32,16 @@ def sizes_of(function: Any) -> list[Any]:
     return list(found)
 
 
+def told_last(function: Any) -> list[Any]:
+    """Return the places of those of `sizes_of` that are no parameters, of which it is not told."""
+    known = list(function.params)
+    return [
+        place
+        for place, size in enumerate(sizes_of(function))
+        if not any(size.same_as(one) for one in known)
+    ]
+
+
 def with_values(expr: Any, values: Mapping[Any, Any]) -> Any:
     """Return `expr` with what variables stand for in their place."""
     import tvm_ffi
@@ -72,6 +82,7 @@ def is_planned(shape: Iterable[Any]) -> bool:
 def sizes_given(function: Any, kinds: list[Any]) -> list[Any] | None:
     """Return what the sizes of `function` stand for where it is given tensors of `kinds`.
 
+    Numbers that it is given are among them, as they are.
     None where that is not said, or where not all of its sizes are shown to be those of the tensors.
     """
     from tvm import sym, tirx
@@ -85,7 +96,11 @@ def sizes_given(function: Any, kinds: list[Any]) -> list[Any] | None:
         if isinstance(parameter.ty, tirx.BufferType)
         for size, given in zip(parameter.ty.shape, kind.shape, strict=True)
     ]
-    values: dict[Any, Any] = {}
+    values = {
+        parameter: given
+        for parameter, given in zip(function.params, kinds, strict=True)
+        if not isinstance(parameter.ty, tirx.BufferType)
+    }
     for size, given in pairs:
         if isinstance(size, tirx.Var):
             values.setdefault(size, given)

@@ -11,6 +11,7 @@ from planish.backends.tvm.spec.open_sizes import (  # noqa: E402
     per_image,
     sizes_given,
     sizes_of,
+    told_last,
 )
 
 
@@ -48,3 +49,16 @@ def test_sizes_of_a_kernel_are_those_of_its_tensors_or_are_not_told() -> None:
     assert sizes_given(_function((rows * 2, 4)), [_tensor(n * 2, 4)]) is None
     assert sizes_given(_function((rows, other)), [_tensor(n, 3)]) == [n, 3]
     assert sizes_given(_function((2, 4)), [_tensor(2, 4)]) == []
+
+
+def test_a_kernel_that_is_given_a_size_is_not_told_it_again() -> None:
+    from tvm import tirx
+
+    n, m, images = (tirx.Var(name, "int64") for name in ("n", "m", "images"))
+    buffers = [tirx.decl_buffer(shape, "float32") for shape in ((n * 6, 4), (m, 4))]
+    kernel = tirx.PrimFunc([*buffers, n], tirx.Evaluate(tirx.const(0, "int32")))
+    assert sizes_of(kernel) == [n, m]
+    assert told_last(kernel) == [1]
+    given = [_tensor(images * 6, 4), _tensor(images, 4), images]
+    assert sizes_given(kernel, given) == [images, images]
+    assert sizes_given(kernel, [*given[:2], images + 1]) is None
