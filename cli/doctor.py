@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +11,12 @@ import typer
 
 from ..ir.core.atomic import require_writable
 from ..ir.core.errors import PassError
+from ..ir.core.target import Target
 from ..ir.files.data_file import require_spared
+from ..ir.run.feeds import random_feeds
 from ..tools.doctor.diagnosis import Diagnosis
 from ..tools.doctor.examine import examine
+from ..tools.doctor.slowdown import Slowdown, measure_slowdown
 from ..tools.doctor.slower import why_slower
 from ..tools.reduce.apart import Limits
 from ..tools.reduce.keeper import Keeper
@@ -38,6 +43,10 @@ def doctor(
         Path | None,
         typer.Option(help="A model that was faster: tell what the runtime fused there alone."),
     ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="With --faster: time both, in turns, and their layers."),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Where a reduced model with the fault goes."),
@@ -56,7 +65,8 @@ def doctor(
 ) -> None:
     """Find who makes outputs wrong: the file, an edit of planish, the runtime, and what of it.
 
-    Or, with --faster, which fusion of ONNX Runtime was lost. Exit with 1 where there is a culprit.
+    Or, with --faster, which fusion of ONNX Runtime was lost, and with --measure what that takes.
+    Exit with 1 where there is a culprit.
     """
     if faster is not None:
         refuse_unread(
@@ -65,16 +75,10 @@ def doctor(
             output=output,
             tolerance=tolerance,
         )
-        with status_line(err, "optimizing both"):
-            lost = why_slower(load(faster), load(model), threads)
-        if as_json:
-            print_json({"lost": [{"operator": k, "nodes": list(v)} for k, v in lost.items()]})
-        else:
-            for operator, nodes in lost.items():
-                print_plain(f"{operator}: not fused as before: {', '.join(nodes)}")
-            if not lost:
-                print_plain("nothing that was fused is lost")
-        raise typer.Exit(DIFFERENCE if lost else 0)
+        _tell_slower(faster, model, threads, target if measure else None, given, seed, as_json)
+        return
+    if measure:
+        refuse_unread("it times two models: give --faster", measure=measure)
     if output is not None:
         require_writable(output)
         require_spared(output, model_file(model))
@@ -100,6 +104,60 @@ def doctor(
             print_plain(line)
     if found.culprit:
         raise typer.Exit(DIFFERENCE)
+
+
+def _tell_slower(
+    faster: Path,
+    model: Path,
+    threads: int | None,
+    target: str | None,
+    given: FeedOptions,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Tell which fusion was lost, and with a target what that takes; exit with 1 where it is so."""
+    before, now = load(faster), load(model)
+    with status_line(err, "optimizing both") as update:
+        lost = why_slower(before, now, threads)
+        found = None
+        if target is not None:
+            update("timing both")
+            feed = cases_of(model_file(model), given, seed, teller(as_json=as_json))[0].feed
+            feed = feed or next(iter(random_feeds(now, seed=seed)))
+            found = measure_slowdown(before, now, feed, _with_threads(target, threads), seed=seed)
+    if as_json:
+        told: dict[str, object] = {
+            "lost": [{"operator": k, "nodes": list(v)} for k, v in lost.items()]
+        }
+        print_json(told if found is None else {**told, **asdict(found)})
+    else:
+        for line in _slower_lines(lost, found):
+            print_plain(line)
+    raise typer.Exit(DIFFERENCE if lost or (found is not None and found.is_slower) else 0)
+
+
+def _with_threads(target: str, threads: int | None) -> str:
+    if threads is None:
+        return target
+    asked = Target.parse(target)
+    options = {**dict(asked.options), "threads": str(threads)}
+    return str(Target(asked.kind, tuple(options.items())))
+
+
+def _slower_lines(lost: Mapping[str, list[str]], found: Slowdown | None) -> list[str]:
+    lines = [f"{op}: not fused as before: {', '.join(nodes)}" for op, nodes in lost.items()]
+    lines = lines or ["nothing that was fused is lost"]
+    if found is None:
+        return lines
+    if not found.is_slower:
+        return [*lines, f"not known to be slower: {found.ratio} times the time of before"]
+    lines.append(f"slower: {found.ratio} times the time of before")
+    for each in found.layers:
+        names, before = " + ".join(each.names), " + ".join(each.before)
+        words = names if each.names == each.before else f"{names or 'nothing'} (before: {before})"
+        words = words if before else f"{names} (not there before)"
+        lines.append(f"  {1e3 * each.low:+.3f} to {1e3 * each.high:+.3f} ms  {words}")
+    return lines if found.layers else [*lines, "  no layer alone is known to take longer"]
 
 
 def _reduced(found: Diagnosis, output: Path | None, limits: Limits, seed: int) -> Path | None:

@@ -39,6 +39,7 @@ def test_what_cannot_be_looked_at_is_refused(call, model, tmp_path):
     assert_refused(call("doctor", model, "--runtime", "onnxruntime{threds=1}"), "threds")
     assert_refused(call("doctor", model, "-p", "int8"), "tolerance")
     assert_refused(call("doctor", model, "--faster", model, "-p", "exact"), "--pipeline")
+    assert_refused(call("doctor", model, "--measure"), "--faster")
 
 
 def test_nothing_lost(call, model):
