@@ -1,8 +1,10 @@
 """Outputs on which a comparison shows nothing, whatever a pass did.
 
 An output that is NaN, empty, one number throughout, or the same for all inputs that were tried is
-the same after many a mistake. Outputs that no value of the inputs can reach, such as constants and
-shapes, are what they are: comparing them once shows all there is.
+the same after many a mistake. That it varies elsewhere does not help where the feeds, which alone
+are compared, hold an activation at its end: every Sigmoid of 20 and more is 1 there. Outputs that
+no value of the inputs can reach, such as constants and shapes, are what they are: comparing them
+once shows all there is.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ Array = np.ndarray[Any, Any]
 # An index or a flag may come out the same by chance, so many numbers together do not.
 _TRIES, _TRIES_OF_MANY = 6, 2
 _MANY = 64
+_ENDS = (-1, 0, 1)
 _NO_TENSOR = (
     "is a sequence, an optional or a map, which are not compared; end the graph in the tensors "
     "that it holds"
@@ -40,17 +43,20 @@ def untelling(
 ) -> dict[str, str]:
     """Return the outputs that show nothing, each with what it is and what would tell.
 
-    `outputs` are those for `feeds`. Where they do not vary, `run` is asked for those of other
-    inputs, drawn from the values of the first feed.
+    `outputs` are those for `feeds`. Where they do not vary, and may do so by chance, `run` is asked
+    for those of other inputs, drawn from the values of the first feed.
     """
     reached = reached_outputs(graph)
     seen = {name: _Seen([each[name] for each in outputs]) for name in outputs[0] if name in reached}
+    compared = {name: what.reason_on_feeds(feeds) for name, what in seen.items()}
     generator = np.random.default_rng(seed)
     for tried in range(_TRIES):
         same = [
             name
             for name, what in seen.items()
-            if what.reason(varied=True) and not (tried >= _TRIES_OF_MANY and what.is_many)
+            if not compared[name]
+            and what.reason(varied=True)
+            and not (tried >= _TRIES_OF_MANY and what.is_many)
         ]
         other = _redrawn(feeds[0], generator)
         if not same or other is None:
@@ -61,7 +67,9 @@ def untelling(
             break
         for name in same:
             seen[name].add(found.pop(name))
-    reasons = {name: what.reason(varied=what.count > 1) for name, what in seen.items()}
+    reasons = {
+        name: compared[name] or what.reason(varied=what.count > 1) for name, what in seen.items()
+    }
     reasons |= {t.name: _NO_TENSOR for t in graph.outputs if exotic_type(t) is not None}
     return {name: reason for name, reason in reasons.items() if reason}
 
@@ -115,6 +123,24 @@ class _Seen:
             self._number = array.flat[0] if self._number is None else self._number
             self._one_number = self._one_number and bool(np.all(array == self._number))
 
+    def reason_on_feeds(self, feeds: Sequence[Feed]) -> str:
+        """Say what the output is where no chance makes it so on `feeds`, those seen so far.
+
+        A flag or an index is often the same for several of them. Floats are not, where floats that
+        vary were fed, nor is one alone exactly an end of what an activation gives.
+        """
+        elements = self.count * self._first.size
+        if self._first.dtype.kind in "iub":
+            stuck = self._one_number and elements >= _MANY
+        elif self._one_number:
+            floats = [np.ravel(a) for feed in feeds for a in feed.values() if a.dtype.kind == "f"]
+            vary = any(a.size and np.any(a != a[0]) for a in floats)
+            at_end = self._number in _ENDS and not any(np.any(a == self._number) for a in floats)
+            stuck = (elements > 1 and (vary or not _are_same(feeds))) or bool(floats and at_end)
+        else:
+            stuck = self._same and not _are_same(feeds)
+        return self.reason(varied=True) if stuck else ""
+
     def reason(self, *, varied: bool) -> str:
         """Say what the output is, and which feeds would tell; empty where it tells something."""
         if not self._elements:
@@ -141,6 +167,15 @@ def _is_finite(array: Array) -> Array:
     with np.errstate(invalid="ignore"):
         found: Array = np.isfinite(array if array.dtype.kind in "fc" else array.astype(np.float32))
         return found
+
+
+def _are_same(feeds: Sequence[Feed]) -> bool:
+    first = feeds[0]
+    return all(
+        name in first and np.array_equal(array, first[name])
+        for feed in feeds
+        for name, array in feed.items()
+    )
 
 
 def _redrawn(feed: Feed, generator: np.random.Generator) -> Feed | None:

@@ -52,6 +52,32 @@ def test_nothing_is_shown(text, reason, verify, given):
         bisect(Pipeline.parse("eliminate-identities"), graph_of(graph, used))
 
 
+@pytest.mark.parametrize(
+    ("activation", "feeds", "number"),
+    [
+        ("y = Sigmoid(x)", np.random.default_rng(1).uniform(20, 30, (8, 4)), 1.0),
+        ("y = Sigmoid(x)", np.full((1, 1), 25), 1.0),  # one probability of one sample
+        ("n = Neg(x) e = Exp(n) d = Add(e, one) y = Div(one, d)", np.full((8, 4), -90), 0.0),
+        ("y = Tanh(x)", np.random.default_rng(2).uniform(-30, -20, (8, 4)), -1.0),
+        ("y = Softmax(x)", np.arange(1, 9)[:, None] * np.float32([300, 0, 150, 0]), [1, 0, 0, 0]),
+    ],
+)
+def test_an_activation_at_its_end_shows_nothing(activation, feeds, number):
+    """A constant in its place is the same on all that was compared, though not elsewhere."""
+    shape = f"float[1, {feeds.shape[1]}]"
+    weights = {"one": np.float32(1)} if "one" in activation else {}
+    text = f"g ({shape} x) => ({shape} y) {{ {activation} }}"
+    end = np.full((1, feeds.shape[1]), number, np.float32)
+    result = become(
+        text,
+        f"g ({shape} x) => ({shape} y) {{ z = Sub(x, x) y = Add(z, end) }}",
+        {**weights, "end": end},
+        [{"x": feed[None].astype(np.float32)} for feed in feeds],
+    )
+    assert not result.verified
+    assert "nothing was shown: output 'y' is" in result.note
+
+
 def test_feeds_that_tell_are_enough():
     text = "g (float[2, 4] x) => (float[2, 4] y) { i = Identity(x) a = Add(i, far) y = Relu(a) }"
     feeds = [{"x": np.full((2, 4), 2e3, np.float32) + W["b"]}]
