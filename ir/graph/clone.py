@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+import onnx
 import onnx_graphsurgeon as gs
+from google.protobuf.message import Message
 
 from ..core.build import make_constant, make_node, make_variable
 from ..core.variables import EmptyList, exotic_type, set_exotic_type
@@ -21,6 +23,8 @@ from ..proto.metadata import (
     tensor_metadata,
 )
 from .types import Types
+
+MessageType = TypeVar("MessageType", bound=Message)
 
 _ATOMS = frozenset({int, float, str})
 
@@ -57,8 +61,8 @@ def clone_function(function: gs.Function) -> gs.Function:
         outputs=[copier.tensor(t) for t in function.outputs],
         doc_string=function.doc_string,
         opset=function.opset,
-        import_domains=list(function.import_domains or ()) or None,
-        attrs=dict(function.attrs),
+        import_domains=_copies(function.import_domains),
+        attrs={name: copier.attribute(value) for name, value in function.attrs.items()},
         ir_version=function.ir_version,
     )
     set_node_metadata(copy, node_metadata(function))
@@ -108,7 +112,7 @@ class Copier:
             name=original.name,
             doc_string=original.doc_string,
             opset=original.opset,
-            import_domains=list(original.import_domains or ()) or None,
+            import_domains=_copies(original.import_domains),
             producer_name=original.producer_name,
             producer_version=original.producer_version,
             ir_version=original.ir_version,
@@ -124,12 +128,28 @@ class Copier:
         }
 
     def attribute(self, attribute: Any) -> Any:
-        """Return the copy of an attribute: of the graph or list it holds, else itself."""
+        """Return the copy of an attribute: of graphs, messages and lists of them, else itself."""
         if isinstance(attribute, gs.Graph):
             return self.graph(attribute)
         if isinstance(attribute, EmptyList) and not attribute:
             return EmptyList(attribute.kind)
-        return list(attribute) if isinstance(attribute, list) else attribute
+        if isinstance(attribute, Message):
+            return _copy_message(attribute)
+        if isinstance(attribute, list):
+            return [v if type(v) in _ATOMS else self.attribute(v) for v in attribute]
+        return attribute
+
+
+def _copies(
+    imports: Iterable[onnx.OperatorSetIdProto] | None,
+) -> list[onnx.OperatorSetIdProto] | None:
+    return [_copy_message(entry) for entry in imports or ()] or None
+
+
+def _copy_message(original: MessageType) -> MessageType:
+    copy: MessageType = type(original)()
+    copy.CopyFrom(original)
+    return copy
 
 
 def _copy_tensor(original: gs.Tensor) -> gs.Tensor:

@@ -140,3 +140,26 @@ def test_types_of_a_clone_are_those_inferred_of_it():
     tensors = tensors_of(copy).values()
     assert [found.of(tensor) for tensor in tensors] == read
     assert [inferred.of(tensor) for tensor in tensors] == read
+
+
+def test_no_message_of_protobuf_is_shared():
+    """A pass may edit versions and types in place; the untouched graph is compared afterwards."""
+    graph = rich()
+    typed, bodies = onnx.TypeProto(), [graph.nodes[1].attrs["body"]]
+    typed.tensor_type.elem_type = TensorProto.FLOAT
+    graph.nodes[0].attrs |= {"type": typed, "types": [typed], "bodies": bodies}
+    graph.functions[0].attrs["type"] = typed
+    before = [str(graph.import_domains), str(graph.functions[0].import_domains), bodies[0].name]
+    copy = clone(graph)
+    attrs, function = copy.nodes[0].attrs, copy.functions[0]
+    inner = copy.nodes[1].attrs["body"]
+    for scope in (copy, inner, function):
+        for entry in scope.import_domains:
+            entry.version = 3
+    for kept in (attrs["type"], attrs["types"][0], function.attrs["type"]):
+        assert kept == typed
+        assert kept is not typed
+    assert attrs["bodies"][0] is not bodies[0]
+    after = [str(graph.import_domains), str(graph.functions[0].import_domains), bodies[0].name]
+    assert before == after
+    assert all(e.version != 3 for e in bodies[0].import_domains)
