@@ -9,6 +9,8 @@ import sys
 import onnx
 import pytest
 
+from planish.passes.pipeline.registry import REGISTERED
+
 from tests.cli.common import assert_refused
 
 CHECK = """
@@ -59,3 +61,41 @@ def test_what_shows_nothing_is_refused_and_writes_nothing(call, model, check, ou
     assert_refused(call(*words, "--crash", "-p", "exact", "--tolerance", "1"), "--tolerance")
     assert_refused(call("reduce", check, *words[2:], "--check", f"{check}:shows"), "no ONNX model")
     assert list(out.parent.iterdir()) == []
+
+
+PLUGIN = """
+import planish
+
+@planish.register_pass(exact=True)
+def leak(graph):
+    \"\"\"Divide by too much.\"\"\"
+    for node in graph.nodes:
+        if node.op == "BatchNormalization":
+            node.attrs["epsilon"] = 9.0
+"""
+
+
+def test_a_script_loads_the_plugin_of_its_pass_or_ends_otherwise(call, model, out, tmp_path):
+    plugin = tmp_path / "leak.py"
+    plugin.write_text(PLUGIN)
+    before = dict(REGISTERED)
+    try:
+        words = ("--wrong", "-p", "leak", "--plugin", plugin)
+        assert call("reduce", model, "-o", out, *words)[0] == 0
+    finally:
+        REGISTERED.clear()
+        REGISTERED.update(before)
+
+    def run(*more):
+        words = [sys.executable, out.with_suffix(".py"), *more]
+        return subprocess.run(words, capture_output=True, text=True)
+
+    shown = run()
+    assert (shown.returncode, shown.stderr) == (1, "")
+    assert "of its range" in shown.stdout
+    moved = plugin.rename(tmp_path / "moved.py")
+    missing = run()
+    assert (missing.returncode, missing.stderr) == (2, "")
+    assert "leak.py' is no Python file" in missing.stdout
+    assert "name the files that register it" in missing.stdout
+    assert run(moved).returncode == 1

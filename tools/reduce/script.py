@@ -11,6 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 from .case import Case
+from .plugins import loading
 from .suspects import Checked, Crash, Steps, Suspect, Wrong
 
 _LONGEST, _MOST_LINES = 100, 60
@@ -35,10 +36,11 @@ def reproducer_of(case: Case, suspect: Suspect, shows: str, model: Path, source:
 
     It holds the model and the feed, unless these are large: then it reads `model`, which lies
     beside it. `source`: what defines the function of a check. Of a crash that ends the process,
-    running it does.
+    running it does. It loads the files that register what the suspect needs, as they lie now, or
+    those that it is given, and ends with 2 where one is missing.
     """
     parts = [_title(suspect, shows), source or "", _imports(suspect), _data(case, model)]
-    parts.append(_ending(suspect))
+    parts += [loading(suspect) if isinstance(suspect, Steps) else "", _ending(suspect)]
     comments = _text(case.model)
     return (
         "\n\n".join(part.strip("\n") for part in [*parts[:1], comments, *parts[1:]] if part) + "\n"
