@@ -177,7 +177,7 @@ def _told(found: Diagnosis, written: Path | None) -> list[str]:
         return [*lines, "nothing is wrong"]
     lines.append(f"culprit: {found.culprit}")
     if found.node:
-        lines.append(f"first node whose output differs: {found.node}")
+        lines.append(f"where outputs first differ: {found.node}")
     lines.append(f"what to do: {found.advice}")
     if written is not None:
         lines.append(f"written: '{written}', reduced, and '{written.with_suffix('.py')}'")

@@ -165,8 +165,8 @@ def search(
         try:
             found = BudgetSearch(journal, parted.given, request, output, keep).run()
         except KeyboardInterrupt:
-            if output.exists() and progress.points:
-                warn(f"the best so far is '{output}'; the same command goes on from here")
+            best = f"the best so far is '{output}'" if output.exists() else "no network is kept yet"
+            warn(f"{best}; '{folder}' has what was done: the same command goes on from here")
             raise
     if as_json:
         print_json(document(found, request, told))

@@ -22,20 +22,18 @@ from ...tools.tasks.task import Outcome, Task
 class SearchProgress:
     """Tells `update` of tasks as they start and end; `seconds`: how long the search may take.
 
-    `spent`: how many of them are over. `points`: how many networks were judged.
+    `spent`: how many of them are over.
     """
 
     def __init__(self, update: Callable[[float, str], None], seconds: float) -> None:
         self._update = update
         self._seconds = seconds
         self.spent = 0.0
-        self.points = 0
 
     def __call__(self, task: Task, outcome: Outcome | None) -> None:
         """Take in that `task` starts, or ends with `outcome`."""
         if outcome is not None:
             self.spent += outcome.seconds
-            self.points += task.what == "judge"
         left = max(0.0, self._seconds - self.spent)
         self._update(
             min(1.0, self.spent / max(self._seconds, 1.0)),

@@ -110,9 +110,14 @@ def test_a_search_that_is_ended_goes_on_to_the_same_bytes(call, files, tmp_path,
 
 
 def test_ctrl_c_keeps_the_best_so_far(call, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(executor, "LocalProcesses", lambda count: InProcess(most=1))
+    code, _, told = call(*files, "--max-drop", "1%")
+    assert code == 130
+    assert "no network is kept yet; 'small.search' has what was done: the same command" in told
     monkeypatch.setattr(executor, "LocalProcesses", lambda count: InProcess(most=5))
     code, _, told = call(*files, "--max-drop", "1%")
     assert code == 130
+    assert "the best so far is 'small.onnx'" in told
     assert "the same command goes on from here" in told
     assert planish.load(tmp_path / "small.onnx").nodes
 
