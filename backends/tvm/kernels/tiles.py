@@ -32,7 +32,7 @@ class TiledSum:
     """What is summed: `positions` results along each axis, and where each one reads and goes.
 
     `x_blocks`: channels in each input block of one group, or what every lane reads of a block that
-    groups share. `y_blocks`: output blocks of one group.
+    groups share; none where there is nothing to add. `y_blocks`: output blocks of one group.
     `first`: the first of the groups, counted among all. Result j goes to position j * `out_stride`
     + `out_offset`.
     """
@@ -119,7 +119,7 @@ def add_tile(
     totals = [registers(tile.blocks, op.lanes, dot.total) for _ in places]
     for (_, b), total in _numbered(totals):
         total.set(lambda lane: zero if start is None else start[block0 + b, lane])
-    if dot.shared is not None:
+    if dot.shared is not None and op.x_blocks:
         _add_shared(op, operands, origin, places, totals)
     else:
         _add_products(op, operands, origin, places, totals, prefetch)

@@ -72,7 +72,9 @@ def _dense(
     prologue = program.prologues.pop(id(source), None)
     x = _input(program, source, parts, cut) if prologue is None else prologue.x
     products = products_of(program, layer, x, window).together(joined)
-    y = KernelResult(program, group, _layout(program, group, layer.outputs, parts, cut), x.shape[0])
+    x = _in_order(program, source, x, products, parts)
+    layout = _layout(program, group, layer.outputs, parts, cut, products)
+    y = KernelResult(program, group, layout, x.shape[0])
     y.epilogue.scale_and_shift(products.scale, products.bias)
     y.follow()
     conv = Convolution(
@@ -145,12 +147,21 @@ def _full(channels: int, parts: int, lanes: int, halo: Halo) -> Layout:
 
 
 def _layout(
-    program: BlockedProgram, group: FusionGroup, channels: int, parts: int, cut: _Cut = _even
+    program: BlockedProgram,
+    group: FusionGroup,
+    channels: int,
+    parts: int,
+    cut: _Cut,
+    products: Products,
 ) -> Layout:
-    """Return the order of a dense result's channels: as another branch that it meets has them."""
+    """Return the order of a dense result's channels: as another branch that it meets has them.
+
+    Where groups share a block, a lane's place says which group it is of.
+    """
     node = group.anchor
     shape = program.inferred_shape(node.outputs[0])
-    other = layout_of_operands(program, group, shape) if parts == 1 else None
+    free = parts == 1 and products.dot.shared is None
+    other = layout_of_operands(program, group, shape) if free else None
     if other is not None and other.lanes == program.machine.lanes:  # dot products fill all
         return other
     return cut(channels, parts, program.machine.lanes, no_halo(len(shape) - 2))
@@ -161,7 +172,8 @@ def _transposed(program: BlockedProgram, group: FusionGroup, layer: Layer) -> No
     joined, parts, cut = _division(program, layer)
     x = _input(program, node.inputs[0], parts, cut)
     products = products_of(program, layer, x, SpatialWindow.none()).together(joined)
-    layout = _layout(program, group, layer.outputs, parts, cut)
+    x = _in_order(program, node.inputs[0], x, products, parts)
+    layout = _layout(program, group, layer.outputs, parts, cut, products)
     y = KernelResult(program, group, layout, x.shape[0])
     y.epilogue.scale_and_shift(products.scale, products.bias)
     y.follow()
@@ -226,6 +238,22 @@ def _input(program: BlockedProgram, source: gs.Tensor, parts: int, cut: _Cut = _
     rank = len(program.shape(source)) - 2
     aligned = cut(channels, parts, program.machine.lanes, program.halo(source, rank))
     return program.repacked(source, aligned)
+
+
+def _in_order(
+    program: BlockedProgram, source: gs.Tensor, x: Value, products: Products, parts: int
+) -> Value:
+    """Return `x`, which is `source`, with its channels in order where groups share a block.
+
+    A lane finds the channels of its group by their place: those of a shuffle or a concatenation,
+    which other dot products read where they are, are moved.
+    """
+    if products.dot.shared is None or parts > 1:
+        return x
+    halo = program.halo(source, len(x.spatial))
+    found = program.repacked(source, Layout.plain(x.shape[1], program.machine.lanes, halo))
+    assert found.quantization == x.quantization
+    return found
 
 
 def _as_one_block(program: BlockedProgram, value: Value) -> Value:

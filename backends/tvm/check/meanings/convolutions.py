@@ -74,7 +74,7 @@ def _weights(
     """Return the number of groups, weights [M, C of a group, k, k, k], and a factor.
 
     The factor brings the sums of products to the size that is wanted. The last group may have fewer
-    channels: here it has as many.
+    channels: here it has as many, with weights of zero, as what integers start with sums those too.
     """
     apart = op.dot.shared
     groups = op.group if apart is None else op.group * op.joined
@@ -83,7 +83,10 @@ def _weights(
     wanted = draw.size / (deviation_of(x) * fan_in(shape) ** 0.5)
     if isinstance(op.dot, ByteDot):
         whole = draw.rng.integers(-128, 127, shape, np.int8, endpoint=True).astype(np.float32)
-        return groups, whole, wanted / deviation_of(whole)
+        factor = wanted / deviation_of(whole)
+        if apart is None:
+            whole[-op.outputs :, inputs - _missing(op) :] = 0
+        return groups, whole, factor
     weight = draw.normal(shape, wanted)
     if op.x.dtype == HALF:
         weight = weight.astype(ml_dtypes.bfloat16).astype(np.float32)
@@ -92,7 +95,12 @@ def _weights(
 
 def _with_all_groups(op: Convolution | Transposed, x: Array) -> Array:
     """Return `x` with zeros for the channels that the last group lacks."""
-    return np.pad(x, [(0, 0), (0, op.group * op.inputs - op.x.channels), *[(0, 0)] * 3])
+    return np.pad(x, [(0, 0), (0, _missing(op)), *[(0, 0)] * 3])
+
+
+def _missing(op: Convolution | Transposed) -> int:
+    """Return how many channels fewer than the others the last group has."""
+    return op.group * op.inputs - op.x.channels
 
 
 def _started(

@@ -83,6 +83,7 @@ WEIGHTS = {
     "low": np.int8(-3),
     "qw": np.random.default_rng(0).integers(-127, 128, (20, 20, 3, 3)).astype(np.int8),
     "qg": np.random.default_rng(1).integers(-127, 128, (20, 4, 3, 3)).astype(np.int8),
+    "qu": np.random.default_rng(2).integers(-127, 128, (20, 2, 3, 3)).astype(np.int8),
     "qs": np.full(20, 0.01, np.float32),
     "qz": np.zeros(20, np.int8),
 }
@@ -140,6 +141,8 @@ BODIES = {
     "bytes of groups": f"{QUANTIZED} g = DequantizeLinear (qg, step) "
     f"c = Conv <group = 5, {PADS[1:-1]}> (b, g) d = Relu (c) "
     "q = QuantizeLinear (d, step, zero) y = DequantizeLinear (q, step, zero)",
+    "bytes of ten groups of two": f"{QUANTIZED} g = DequantizeLinear (qu, step) "
+    f"y = Conv <group = 10, {PADS[1:-1]}> (b, g)",
     "bytes transposed": f"{QUANTIZED} "
     "y = ConvTranspose <strides = [2, 3], pads = [1, 0, 0, 1]> (b, v)",
     "moved": f"{QUANTIZED} m = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (b) "
@@ -149,7 +152,14 @@ BODIES = {
 
 
 # Integers where a machine has the instruction: their tests ask for one.
-INTEGERS = ("bytes", "signed", "moved", "bytes of groups", "bytes transposed")
+INTEGERS = (
+    "bytes",
+    "signed",
+    "moved",
+    "bytes of groups",
+    "bytes transposed",
+    "bytes of ten groups of two",
+)
 
 
 def graph(name: str, batch: int | str = 2, size: tuple[int, int] = (7, 9)):
