@@ -35,15 +35,16 @@ def images_of(images: Any, parts: Any, claimed: Any, place: Any) -> Iterator[tup
         yield place[0], place[1]
         return
     count = tirx.const(parts, "int64")
-    # In memory, where TVM does not look through expressions: it takes seconds for those of a loop.
-    at = script.alloc_buffer((2,), "int64")
+    # In memory: of variables TVM keeps all bounds, and for each access to a buffer it goes through
+    # those of the whole function, which takes seconds.
+    at = script.alloc_buffer((4,), "int64")
     for index in range(2):
         before = tirx.Cast("int64", place[index]) * (images * count)
         script.buffer_store(at, tirx.truncdiv(before, tirx.Cast("int64", claimed)), [index])
-    with script.While(at[0] < at[1]):
-        first = script.Bind(at[0])
-        image = script.Bind(tirx.truncdiv(first, count))
-        here = script.Bind(image * count)
-        last = script.Bind(tirx.min(at[1], here + count))
-        yield tirx.Cast("int32", first - here), tirx.Cast("int32", last - here), image
-        script.buffer_store(at, last, [0])
+    first, last, image, until = (at[i] for i in range(4))
+    with script.While(first < last):
+        script.buffer_store(at, tirx.truncdiv(first, count), [2])
+        here = image * count
+        script.buffer_store(at, tirx.min(last, here + count), [3])
+        yield tirx.Cast("int32", first - here), tirx.Cast("int32", until - here), image
+        script.buffer_store(at, until, [0])
