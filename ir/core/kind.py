@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
 _SPOKEN_WITH_A_VOWEL = ("ndarray",)
 
 
@@ -12,3 +17,9 @@ def kind_of(given: object) -> str:
     name = type(given).__name__
     vowel = name[:1].lower() in "aeio" or name in _SPOKEN_WITH_A_VOWEL
     return f"{'an' if vowel else 'a'} {name}"
+
+
+def type_of_values(dtype: np.dtype[Any]) -> str:
+    """Return `float32`, or another `dtype`, with the order of its bytes if it is not this machine's."""
+    order = "big" if dtype.byteorder == ">" else "little"
+    return dtype.name if dtype.isnative else f"{dtype.name} in {order}-endian byte order"

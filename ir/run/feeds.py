@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from ..core import dtypes
 from ..core.errors import FeedError
-from ..core.kind import kind_of
+from ..core.kind import kind_of, type_of_values
 from ..core.nearest import nearest
 from ..core.seed import require_seed
 from ..files.given import Model, as_graph
@@ -48,7 +48,7 @@ def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> No
             raise FeedError(f"feed '{name}' is {kind_of(array)}, not a numpy array")
         if tensor.dtype is not None and not _same_type(array.dtype, tensor.dtype):
             raise FeedError(
-                f"feed '{name}' is {array.dtype.name}, but the graph input is "
+                f"feed '{name}' is {type_of_values(array.dtype)}, but the graph input is "
                 f"{dtypes.type_name(tensor.dtype)}; convert it with .astype"
             )
         if tensor.shape is not None and not _fits(array.shape, tensor.shape):

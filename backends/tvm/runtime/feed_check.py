@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.core.errors import FeedError
-from ....ir.core.kind import kind_of
+from ....ir.core.kind import kind_of, type_of_values
 from .header import Header, Tensor
 
 
@@ -44,8 +44,8 @@ def _check(tensor: Tensor, array: Any, sizes: dict[str, int]) -> None:
         raise FeedError(f"feed '{name}' is {kind_of(array)}, not a numpy array")
     if array.dtype != np.dtype(tensor.dtype):
         raise FeedError(
-            f"feed '{name}' is {array.dtype.name}, but the input is {tensor.dtype}; convert it "
-            "with .astype"
+            f"feed '{name}' is {type_of_values(array.dtype)}, but the input is {tensor.dtype}; "
+            "convert it with .astype"
         )
     wanted = tensor.shape or []
     fits = len(wanted) == array.ndim and all(

@@ -159,6 +159,8 @@ def test_sizes_of_one_name_are_equal() -> None:
     check_feeds({"a": np.zeros((2, 3), "f"), "b": np.zeros((2, 4), "f")}, header)
     with pytest.raises(planish.PlanishError, match="'b' has shape 5 x 4, but the input has 2 x 4"):
         check_feeds({"a": np.zeros((2, 3), "f"), "b": np.zeros((5, 4), "f")}, header)
+    with pytest.raises(planish.PlanishError, match="'b' is float32 in big-endian byte order, but"):
+        check_feeds({"a": np.zeros((2, 3), "f"), "b": np.zeros((2, 4), ">f4")}, header)
 
 
 @pytest.mark.parametrize(

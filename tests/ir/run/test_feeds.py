@@ -33,6 +33,10 @@ def test_what_fits_is_accepted():
         ({"x": [1.0]}, ["'x' is a list"]),
         ({"x": np.zeros((2, 3, 8, 6))}, ["'x' is float64", "float32"]),
         ({"k": np.zeros(2, np.int32)}, ["'k' is int32", "int64"]),
+        (
+            {"x": np.zeros((2, 3, 8, 6), ">f4")},
+            ["'x' is float32 in big-endian byte order", "float32;"],
+        ),
         ({"k": np.array(["2020", "2021"], "datetime64[D]")}, ["'k' is datetime64", "int64"]),
         ({"x": np.zeros((2, 3, 8), np.float32)}, ["[2, 3, 8]", "[N, 3, 8, 6]"]),
         ({"k": np.zeros(7, np.int64)}, ["'k' has 7", "'N'", "'x' has 2"]),
