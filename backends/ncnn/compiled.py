@@ -10,6 +10,7 @@ import numpy as np
 
 from ...ir.core.atomic import replacing
 from ...ir.core.errors import BackendError, ExecutionError, FeedError, SaveError
+from ...ir.core.in_native_code import in_native_code
 from ...ir.run.feeds import check_feeds
 from ..contract.backend import Arrays
 from ..contract.headed import Ported
@@ -63,7 +64,7 @@ class NcnnNetwork(Ported):
         import ncnn
 
         inputs, outputs = self._header.blobs
-        with self._net.create_extractor() as extractor:
+        with in_native_code, self._net.create_extractor() as extractor:
             for blob, array in zip(inputs, arrays, strict=True):
                 extractor.input(blob, ncnn.Mat(array).clone())  # rows as ncnn aligns them
             found = []

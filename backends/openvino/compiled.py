@@ -13,6 +13,7 @@ import numpy as np
 
 from ...ir.core.atomic import replacing
 from ...ir.core.errors import BackendError, ExecutionError, FeedError, SaveError
+from ...ir.core.in_native_code import in_native_code
 from ...ir.run.feeds import check_feeds
 from ..contract.backend import Arrays
 from ..contract.headed import Ported
@@ -121,10 +122,11 @@ def infer(request: Any, arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarr
     """
     try:
         held = [_held(array) for array in arrays]  # OpenVINO reads them, and keeps none
-        for i, array in enumerate(held):
-            request.set_input_tensor(i, _tensor(array))
-        request.infer()
-        return [_array(tensor) for tensor in request.output_tensors]
+        with in_native_code:
+            for i, array in enumerate(held):
+                request.set_input_tensor(i, _tensor(array))
+            request.infer()
+            return [_array(tensor) for tensor in request.output_tensors]
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ExecutionError(f"OpenVINO failed: {' '.join(lines)[:400]}") from error

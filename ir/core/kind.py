@@ -20,6 +20,6 @@ def kind_of(given: object) -> str:
 
 
 def type_of_values(dtype: np.dtype[Any]) -> str:
-    """Return `float32`, or another `dtype`, with the order of its bytes if it is not this machine's."""
+    """Return `float32`, or another, with the order of bytes if it is not this machine's."""
     order = "big" if dtype.byteorder == ">" else "little"
     return dtype.name if dtype.isnative else f"{dtype.name} in {order}-endian byte order"

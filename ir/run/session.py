@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from ..core import dtypes
 from ..core.errors import ExecutionError
+from ..core.in_native_code import in_native_code
 from ..core.variables import dense_values
 from ..proto.to_proto import to_proto
 from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes, value_info
@@ -117,7 +118,8 @@ def run_session(
     """
     names = list(outputs)
     feeds = {**getattr(session, "fed_weights", {}), **feeds}
-    with ending_after(seconds if getattr(session, "has_loops", False) else None) as options:
+    limit = seconds if getattr(session, "has_loops", False) else None
+    with in_native_code, ending_after(limit) as options:
         try:
             if not any(array.dtype.name in _VIEWED for array in feeds.values()) and not any(
                 kind in _RUNTIME_NAMES for kind in outputs.values()

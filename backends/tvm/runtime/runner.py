@@ -11,6 +11,7 @@ import numpy as np
 
 from ....ir.core.cpu import core_numbers
 from ....ir.core.errors import ExecutionError
+from ....ir.core.in_native_code import in_native_code
 from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT
 from .built import Built
@@ -95,7 +96,7 @@ class Runner:
         """Run once: name -> array in, name -> array out. Concurrent calls wait for each other."""
         names = [tensor.name for tensor in self.header.inputs]
         results = [tensor.name for tensor in self.header.outputs]
-        with self._running:
+        with self._running, in_native_code:
             # numpy's ascontiguousarray would make one axis of none.
             feeds = {**self.defaults, **feeds}
             given = [self._lent(name, np.require(feeds[name], None, "C")) for name in names]
