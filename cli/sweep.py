@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from ..backends.contract.registry import require_target
 from ..ir.core.atomic import require_writable
-from ..ir.core.errors import RefusedError
+from ..ir.core.errors import FeedError, RefusedError
 from ..ir.core.quantities import read_seconds
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTOMATIC, MetricOptions
@@ -96,14 +97,19 @@ def sweep(
         graph = given_model(
             path, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=say
         )
-        data = given.data(graph, seed, judged.labels, say, model_file(path))
         own = folder / path.stem
         own.mkdir(parents=True, exist_ok=True)
         each = SweptModel(name=path.name, model=own / "given.onnx", feeds=own / "feeds.zip")
         save(graph, each.model)
-        drawn = random_feeds(graph, samples=_DRAWN, seed=seed) if data is None else data
-        store_feeds(drawn, each.feeds)
+        try:
+            data = given.data(graph, seed, judged.labels, say, model_file(path))
+            drawn = random_feeds(graph, samples=_DRAWN, seed=seed) if data is None else data
+            store_feeds(drawn, each.feeds)
+        except FeedError as error:
+            each = replace(each, error=f"{path}: {error}")
         swept.append(each)
+    if all(each.error for each in swept):
+        raise FeedError(swept[0].error)
     request = SweepRequest(
         models=swept,
         pipelines=texts,
@@ -115,7 +121,7 @@ def sweep(
         seconds=read_seconds(seconds, "--seconds"),
     )
     with progress_bar(err, "") as update:
-        count = len(swept) * len(texts) * (2 + len(request.backends))
+        count = sum(not each.error for each in swept) * len(texts) * (2 + len(request.backends))
         journal = TaskJournal(
             folder, executor_of(ray, jobs), versions(), TaskProgress(update, count)
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import onnx
 import pytest
 
 from planish.cli import executor
@@ -85,3 +87,18 @@ def test_models_of_one_name_are_refused(call, files, tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "a.onnx").write_bytes((tmp_path / "a.onnx").read_bytes())
     assert_refused(call(*files[0], "c/a.onnx"), "same file name")
+
+
+def test_a_model_that_the_feeds_do_not_fit_is_a_row(call, files, tmp_path):
+    text = """<ir_version: 10, opset_import: ["" : 20]>
+    g (float[1, 3] x) => (float[1, 3] y) { y = Relu(x) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "odd.onnx")
+    np.save(tmp_path / "x.npy", np.zeros((2, 3), np.float32))
+    words = ("sweep", "a.onnx", "odd.onnx", "-o", "table.parquet", "--feeds", "x.npy")
+    code, _, err = call(*words)
+    assert code == 0, err
+    refused, fits = parquet.read_table(tmp_path / "table.parquet").to_pylist()
+    assert refused["error"].startswith("a.onnx: ")
+    assert "shape" in refused["error"]
+    assert (fits["model"], fits["error"]) == ("odd.onnx", None)
+    assert_refused(call("sweep", "a.onnx", *words[3:]), "a.onnx: ", "shape")

@@ -22,11 +22,15 @@ from ..trials.judge import judge_task, require_metric
 
 @dataclass(frozen=True, kw_only=True)
 class SweptModel:
-    """A model: what people call it, its file, and one of feeds for it."""
+    """A model: what people call it, its file, and one of feeds for it.
+
+    `error`: why there are no such feeds, so that nothing of it is tried.
+    """
 
     name: str
     model: Path
     feeds: Path
+    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +80,18 @@ def sweep(
 
     Raises TaskError where a metric of the user's fails on a model itself.
     """
-    for swept in request.models:
+    for swept in (each for each in request.models if not each.error):
         require_metric(journal, swept.model, swept.feeds, request.metric)
     rows: list[SweepRow] = []
     for swept in request.models:
+        if swept.error:
+            rows += [
+                SweepRow(model=swept.name, pipeline=text, backend=backend, error=swept.error)
+                for text in request.pipelines
+                for backend in request.backends
+            ]
+            kept(rows)
+            continue
         built = journal.run([_build(swept, text, request) for text in request.pipelines])
         made = [
             (text, outcome)
