@@ -64,7 +64,7 @@ class Verifier:
         self._first: list[Arrays] = []
         self._untelling: dict[str, str] = {}
         try:
-            self.feeds = _few(feeds) if feeds is not None else list(random_feeds(graph, seed=seed))
+            self.feeds = _drawn(graph, seed) if feeds is None else _few(feeds)
             self._first = self._run_original(graph, known or Analyses(graph))
             if self._random and not any(self._first):
                 self.note = "nothing was verified: random operators feed every output"
@@ -257,6 +257,14 @@ def _check_kind(wanted: Arrays, found: Arrays, what: str) -> None:
 
 def _without(outputs: Arrays, names: Collection[str]) -> Arrays:
     return {name: array for name, array in outputs.items() if name not in names}
+
+
+def _drawn(graph: gs.Graph, seed: int) -> list[Mapping[str, np.ndarray[Any, Any]]]:
+    """Return inputs for `graph`, and others with its flags turned, which take other branches."""
+    (drawn,) = random_feeds(graph, seed=seed)
+    if all(array.dtype != bool for array in drawn.values()):
+        return [drawn]
+    return [drawn, {n: np.asarray(~a) if a.dtype == bool else a for n, a in drawn.items()}]
 
 
 def _few(feeds: Feeds) -> list[Mapping[str, np.ndarray[Any, Any]]]:

@@ -20,6 +20,7 @@ from planish.ir.run.reference import Reference
 from planish.passes.pipeline import registry
 
 from tests.helpers import conv_batchnorm, graph_of, model_of, ops
+from tests.passes.trust.changed import become
 
 
 @dataclass(frozen=True)
@@ -354,3 +355,15 @@ def test_a_small_network_is_run_without_a_pool_of_threads(channels, threads, mon
     result = Pipeline.parse("fold-batchnorm").run(planish.load(conv_batchnorm(channels)))
     assert result.verified
     assert asked == threads
+
+
+@pytest.mark.parametrize("verify", ["end", "each"])
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_both_branches_of_a_flag_that_is_drawn_are_compared(wrong, verify):
+    text = """g (float[2, 4] x, bool p) => (float[2, 4] y) {{
+        y = If (p) <then_branch = t () => (float[2, 4] a) {{ a = {}(x) }},
+                    else_branch = f () => (float[2, 4] b) {{ b = {}(x) }}> }}"""
+    other = ["Relu", "Exp"]
+    other[wrong] = "Tanh"
+    with pytest.raises(VerificationError, match="output 'y' differs"):
+        become(text.format("Relu", "Exp"), text.format(*other), verify=verify, strict=True)
