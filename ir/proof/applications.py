@@ -14,6 +14,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from .scales import Scale
 from .values import POINTS, Array, UnsupportedError, apart, require_told_apart
 
 # Arguments that lie together along a random direction and are not equal are passed over.
@@ -26,16 +27,24 @@ class Applications:
 
     `tolerance`: how far each argument may be apart, as a part of its size (`values.apart`).
     `furthest`: how far arguments that were taken for equal are apart; `furthest_at_jumps`: the same
-    of functions that jump where their arguments move.
+    of functions that jump where their arguments move. `scale`: of the results that are numbers.
     """
 
-    def __init__(self, random: np.random.Generator, tolerance: float) -> None:
+    def __init__(
+        self, random: np.random.Generator, tolerance: float, scale: Scale | None = None
+    ) -> None:
         self._random = random
         self._tolerance = tolerance
+        self._scale = None if scale is None else scale.of_results()
         self._stand_ins = random.standard_normal(3)
         self._tables: dict[Hashable, _Applied] = {}
         self.furthest = 0.0
         self.furthest_at_jumps = 0.0
+
+    @property
+    def any(self) -> bool:
+        """Whether there was one."""
+        return bool(self._tables)
 
     def _require_few(self, arguments: Array) -> None:
         if arguments.size > MOST_ARGUMENTS:
@@ -50,22 +59,33 @@ class Applications:
         return np.where(found == np.inf, above, np.where(found == -np.inf, below, found))
 
     def rows(
-        self, function: Hashable, arguments: Array, width: int = 1, *, jumps: bool = False
+        self,
+        function: Hashable,
+        arguments: Array,
+        width: int = 1,
+        *,
+        jumps: bool = False,
+        numbers: bool = True,
     ) -> Array:
         """Return the results [n, width, points] of a function of each row of `arguments`.
 
         A row holds one argument after another, each at all points. What is not finite is equal to
-        nothing but itself. `jumps`: whether it does where its arguments move.
+        nothing but itself. `jumps`: whether it does where its arguments move. `numbers`: whether
+        its results are, and not conditions or integers.
         """
         self._require_few(arguments)
         size = arguments.shape[1]
         arguments = self._coded(np.asarray(arguments, np.float64))
-        if self._tolerance:
+        if self._tolerance and self._scale is None:
             require_told_apart(arguments.reshape(len(arguments), -1, POINTS))
         key = (function, size, arguments.shape[1], width)
         if key not in self._tables:
             self._tables[key] = _Applied(
-                self._random, arguments.shape[1], width * POINTS, self._tolerance
+                self._random,
+                arguments.shape[1],
+                width * POINTS,
+                self._tolerance,
+                self._scale if numbers else None,
             )
         found, far = self._tables[key].results(np.ascontiguousarray(arguments, dtype=np.float64))
         self.furthest = max(self.furthest, far)
@@ -78,9 +98,14 @@ class _Applied:
     """The rows that one function was applied to, with its results."""
 
     def __init__(
-        self, random: np.random.Generator, size: int, width: int, tolerance: float
+        self,
+        random: np.random.Generator,
+        size: int,
+        width: int,
+        tolerance: float,
+        scale: Scale | None,
     ) -> None:
-        self._random = random
+        self._random, self._scale = random, scale
         self._direction = random.standard_normal(size) / np.sqrt(max(size, 1))
         self._norm = float(np.abs(self._direction).sum())
         self._tolerance = tolerance
@@ -149,9 +174,15 @@ class _Applied:
         firsts = order[np.flatnonzero(begins)]
         found = np.empty(len(rows), np.int64)
         found[order] = len(self._along) + np.cumsum(begins) - 1
-        fresh = self._random.standard_normal((len(firsts), self._width))
+        fresh = self._fresh(len(firsts))
         self._along = np.concatenate([self._along, along[firsts]])
         self._arguments = np.concatenate([self._arguments, rows[firsts]])
         self._results = np.concatenate([self._results, fresh])
         self._order = np.argsort(self._along, kind="stable")
         return found
+
+    def _fresh(self, count: int) -> Array:
+        if self._scale is None:
+            return self._random.standard_normal((count, self._width))
+        drawn = self._scale.drawn(self._random, (count, self._width // POINTS), POINTS)
+        return drawn.transpose(1, 2, 0).reshape(count, self._width)

@@ -16,7 +16,16 @@ from .axes.open_sizes import Look
 from .operators import Call, Setting, results
 from .operators.call import ResultType
 from .residues import Primes
-from .values import POINTS, PointValues, UnsupportedError, constant, difference, drawn
+from .scales import Scale
+from .values import (
+    POINTS,
+    PointValues,
+    UnsupportedError,
+    constant,
+    difference,
+    difference_at_scale,
+    drawn,
+)
 from .windows import ProofWindow, reads_shape
 
 
@@ -35,12 +44,14 @@ class Distance:
     `whole`: as a part of their size, arguments of functions included; `at_jumps`: the same of those
     of functions that jump. `algebra`: whether laws of arithmetic were used that hold of finite
     numbers alone. `types_differ`: whether the results have other element types.
+    `affine`: whether both sides are a constant and a sum of multiples of what enters.
     """
 
     whole: float
     at_jumps: float
     algebra: bool
     types_differ: bool
+    affine: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +63,26 @@ class BothSides:
     opsets: tuple[int, int]
     seed: Sequence[int]
 
-    def distance(self, *, free: bool, tolerance: float, rounded: bool = False) -> Distance:
+    def distance(
+        self,
+        *,
+        free: bool,
+        tolerance: float,
+        rounded: bool = False,
+        scale: Scale | None = None,
+        together: bool = False,
+    ) -> Distance:
         """Return how far the sides are apart.
 
         `free`: of floats, no laws of arithmetic are used. `tolerance`: up to which arguments are
-        taken for equal. `rounded`: each result is rounded to its type. Raises UnsupportedError
-        where a side cannot be evaluated.
+        taken for equal. `rounded`: each result is rounded to its type. `scale`: of the numbers at
+        the border; `together`: see `difference_at_scale`. Raises UnsupportedError where a side
+        cannot be evaluated.
         """
         random = np.random.default_rng(self.seed)
         primes = Primes(np.random.default_rng((*self.seed, 1)), POINTS)
-        applications = Applications(random, tolerance)
-        setting = Setting(applications, primes, free=free, rounded=rounded)
+        applications = Applications(random, tolerance, scale)
+        setting = Setting(applications, primes, free=free, rounded=rounded, scale=scale)
         before: dict[int, PointValues] = {}
         after: dict[int, PointValues] = {}
         for a, b in self.window.inputs:
@@ -70,11 +90,16 @@ class BothSides:
         x = self._before(before, setting)
         self._evaluate(self.window.after, after, 1, setting)
         y = after[id(self.window.output[1])]
+        if scale is None:
+            far = difference(x.array, y.array)
+        else:
+            far = difference_at_scale(x.array, y.array, together=together)
         return Distance(
-            max(difference(x.array, y.array), applications.furthest),
+            max(far, applications.furthest),
             applications.furthest_at_jumps,
             setting.algebra,
             x.dtype != y.dtype,
+            setting.affine and not applications.any,
         )
 
     def types(self) -> tuple[dict[str, TensorType], dict[str, TensorType]]:
@@ -112,7 +137,14 @@ class BothSides:
                 f"'{before.name}' has sizes that do not follow from those of the inputs"
             )
         shape = self.look.shapes[before.name]
-        return drawn(random, shape, found.dtype, setting.primes, with_specials=setting.free)
+        return drawn(
+            random,
+            shape,
+            found.dtype,
+            setting.primes,
+            with_specials=setting.free,
+            scale=setting.scale,
+        )
 
     def _evaluate(
         self, nodes: Sequence[gs.Node], known: dict[int, PointValues], side: int, setting: Setting

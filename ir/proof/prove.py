@@ -32,8 +32,9 @@ from ..ops.traits import traits_of
 from .axes.covering import covering
 from .axes.locality import WindowAxes
 from .axes.open_sizes import Look
-from .evaluation import BeforeFailsError, BothSides, UnknownSizesError
+from .evaluation import BeforeFailsError, BothSides, Distance, UnknownSizesError
 from .operators import unit
+from .scales import SCALES, SCALES_OF_AFFINE
 from .sides import PairedSizes
 from .values import UnsupportedError
 from .window_types import window_types
@@ -151,7 +152,7 @@ def _proofs(
     for at, look in enumerate(looks):
         each = BothSides(window=window, look=look, opsets=opsets, seed=(*seed, at))
         try:
-            found.append(_prove(each, facts, leeway))
+            found.append(_prove(each, facts, leeway, at_scales=needed and at == 0))
         except UnknownSizesError as reason:
             if look.sizes is not None:
                 raise
@@ -182,7 +183,7 @@ class _Facts:
         return cls(min(folded, default=0.0), _has_layers(window, opsets), _has_large(window))
 
 
-def _prove(points: BothSides, facts: _Facts, leeway: float) -> Proof:
+def _prove(points: BothSides, facts: _Facts, leeway: float, *, at_scales: bool) -> Proof:
     rounding = facts.rounding
     most = _MOST_UNITS if rounding < _HALF else _MOST_UNITS_OF_HALF
     if not facts.layers:
@@ -200,6 +201,8 @@ def _prove(points: BothSides, facts: _Facts, leeway: float) -> Proof:
         )
     looked_at = not facts.layers or facts.large
     evaluated = _rounded(points, facts, leeway) if looked_at else 0.0
+    if at_scales:
+        found = _at_scales(points, facts, tolerance, found)
     if found.whole <= _IDENTITY:
         return Proof(claim="identity", difference=found.whole, units=0.0, evaluated=evaluated)
     if not rounding:
@@ -209,6 +212,37 @@ def _prove(points: BothSides, facts: _Facts, leeway: float) -> Proof:
     claim: Claim = "jump" if found.at_jumps > _IDENTITY else "rounding"
     units = found.whole / rounding
     return Proof(claim=claim, difference=found.whole, units=units, evaluated=evaluated)
+
+
+def _at_scales(points: BothSides, facts: _Facts, tolerance: float, found: Distance) -> Distance:
+    """Return how far the sides are apart at random points and at numbers of other sizes.
+
+    Raises NotProvedError where that is more than at random points is let go.
+    """
+    if not any(_is_number(points, *pair) for pair in points.window.inputs):
+        return found
+    for scale in SCALES_OF_AFFINE if found.affine else SCALES:
+        with np.errstate(all="ignore"):
+            each = points.distance(
+                free=False, tolerance=tolerance, scale=scale, together=facts.layers
+            )
+        if each.whole > max(tolerance, _IDENTITY):
+            sizes = " and ".join(f"{size:g}" for size in scale.sizes)
+            raise NotProvedError(
+                f"the sides differ by {each.whole:.1e} of their size at numbers near {sizes}"
+            )
+        found = replace(
+            found,
+            whole=max(found.whole, each.whole),
+            at_jumps=max(found.at_jumps, each.at_jumps),
+        )
+    return found
+
+
+def _is_number(points: BothSides, before: gs.Tensor, after: gs.Tensor) -> bool:
+    types = points.look.types
+    found = types[0].get(before.name) or types[1].get(after.name)
+    return found is not None and dtypes.is_float(np.dtype(found.dtype))
 
 
 def _rounded(points: BothSides, facts: _Facts, leeway: float) -> float:

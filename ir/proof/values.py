@@ -17,6 +17,7 @@ import numpy as np
 from ..core import dtypes
 from .pieces import IDENTITY, Pieces
 from .residues import Primes
+from .scales import Scale
 
 Array = np.ndarray[Any, Any]
 
@@ -126,15 +127,19 @@ def drawn(
     primes: Primes,
     *,
     with_specials: bool = False,
+    scale: Scale | None = None,
 ) -> PointValues:
     """Return random values: normally distributed numbers, or integers as elements of fields.
 
-    `with_specials`: some of the numbers are NaN, infinities and zeros of either sign.
+    `with_specials`: some of the numbers are NaN, infinities and zeros of either sign. `scale`: how
+    large others are than usual.
     """
     of = dtypes.numpy_dtype(dtype)
     sizes = (POINTS, *shape)
     if math.prod(sizes) > MOST_ELEMENTS:
         raise UnsupportedError("more elements than are looked at")
+    if dtypes.is_float(of) and scale is not None:
+        return PointValues(scale.drawn(random, shape, POINTS), of)
     if dtypes.is_float(of):
         numbers = random.standard_normal(sizes)
         if with_specials:
@@ -176,6 +181,24 @@ def difference(a: Array, b: Array) -> float:
     x, y = (each.reshape(POINTS, -1).T for each in (a, b))
     require_told_apart(x)
     return float(apart(x, y).max(initial=0.0))
+
+
+def difference_at_scale(a: Array, b: Array, *, together: bool) -> float:
+    """Return how far two tensors are apart, at numbers of a scale, where the first is finite.
+
+    `together`: beside the largest element, as what is added up in layers may cancel in one.
+    """
+    if a.shape[1:] != b.shape[1:] or a.dtype.kind != "f" or b.dtype.kind != "f":
+        return difference(a, b)
+    x, y = (spread(each).reshape(POINTS, -1).T for each in (a, b))
+    finite = np.isfinite(x).all(axis=1)
+    x, y = x[finite], y[finite]
+    if not np.isfinite(y).all():
+        return float("inf")
+    if not together:
+        return float(apart(x, y).max(initial=0.0))
+    size = max(np.abs(each).max(initial=0.0) for each in (x, y))
+    return float(np.abs(x - y).max(initial=0.0) / size) if size else 0.0
 
 
 def apart(a: Array, b: Array) -> Array:

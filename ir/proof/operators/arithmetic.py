@@ -30,6 +30,8 @@ def _ring(function: Callable[[Any, Any], Any]) -> Rule:
             symmetric = traits_of(call.node, call.opset).commutative and len(values) == 2
             return unknown_elementwise(call, values, values[0].dtype, symmetric=symmetric)
         call.uses_algebra()
+        if function is np.multiply:
+            call.multiplies(values)
         with np.errstate(all="ignore"):
             found = reduce(function, broadcast(values))
         return values[0].with_array(np.asarray(found))
@@ -52,6 +54,9 @@ def _reciprocal(call: Call, y: Array) -> Array:
 
     That y / y is 1 does not follow: at 0 it is none.
     """
+    if call.setting.scale is not None:
+        with np.errstate(all="ignore"):
+            return np.asarray(1 / np.asarray(y, np.float64))
     rows = rows_of(spread(y))
     size = np.abs(rows).max(axis=1, keepdims=True)
     along = rows @ np.cos(np.arange(1.0, rows.shape[1] + 1))
@@ -107,6 +112,7 @@ def _pow(call: Call) -> PointValues:
         powers = np.unique(y.array)
         if powers.size == 1 and powers[0] in (1, 2, 3, 4):
             call.uses_algebra()
+            call.multiplies([x, x])
             a, b = broadcast([x, y])
             return x.with_array(np.asarray(a ** int(powers[0]) * np.ones_like(b, a.dtype)))
     return unknown_elementwise(call, [x, y], x.dtype)

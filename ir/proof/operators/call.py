@@ -16,6 +16,7 @@ from ...ops.jumps import jumps
 from ...ops.traits import attribute
 from ..applications import Applications
 from ..residues import Primes
+from ..scales import Scale
 from ..values import MOST_ELEMENTS, POINTS, Array, PointValues, UnsupportedError, spread
 
 ResultType = tuple[tuple[int, ...], np.dtype[Any]]
@@ -30,17 +31,28 @@ class Setting:
     - `free`: whether arithmetic of floats is among them. What is equal then is equal to the last
       bit, of infinities and NaN too.
     - `rounded`: whether each result is rounded to its type.
+    - `scale`: of the numbers that enter, None for usual ones. At others, functions on pieces and
+      quotients are computed.
+    - `affine`: whether nothing was multiplied by what varies as well: set by the rules.
     - `algebra`: whether laws of arithmetic may have been used: set by the rules.
     """
 
     def __init__(
-        self, applications: Applications, primes: Primes, *, free: bool, rounded: bool = False
+        self,
+        applications: Applications,
+        primes: Primes,
+        *,
+        free: bool,
+        rounded: bool = False,
+        scale: Scale | None = None,
     ) -> None:
         self.applications = applications
         self.primes = primes
         self.free = free
         self.rounded = rounded
+        self.scale = scale
         self.algebra = False
+        self.affine = True
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,11 @@ class Call:
             raise UnsupportedError(f"{self.op}")
         return self.bodies(held, inputs)
 
+    def multiplies(self, values: Sequence[PointValues]) -> None:
+        """Note that the rule multiplies `values`, of which several may vary."""
+        if sum(not value.is_fixed for value in values) > 1:
+            self.setting.affine = False
+
     def uses_algebra(self) -> None:
         """Note that the rule relies on laws of arithmetic, if any of its operands varies."""
         if not all(value.is_fixed for value in self.values()):
@@ -148,6 +165,7 @@ def unknown_elementwise(
         function,
         rows.reshape(len(rows), math.prod(rows.shape[1:])),
         jumps=jumps(call.node, call.opset),
+        numbers=bool(dtypes.is_float(dtypes.numpy_dtype(dtype))),
     )
     return PointValues(found[:, 0].T.reshape(POINTS, *shape), dtypes.numpy_dtype(dtype))
 

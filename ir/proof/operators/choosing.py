@@ -68,6 +68,8 @@ def _absolute(call: Call, x: Array) -> Array:
 
 def _larger(call: Call, a: Array, b: Array, sign: float) -> Array:
     """Return the larger of both, or the smaller: (a + b + |a - b|) / 2, or with a minus."""
+    if call.setting.scale is not None:
+        return np.asarray(np.maximum(a, b) if sign > 0 else np.minimum(a, b), np.float64)
     apart = np.asarray(a - b, np.float64)
     return np.asarray((a + b + sign * _absolute(call, apart)) / 2)
 
@@ -120,7 +122,10 @@ def _where(call: Call) -> Array:
         for sign in (1.0, -1.0):
             if step.shape == apart.shape and np.allclose(step, sign * apart, rtol=1e-12, atol=0):
                 return _larger(call, a, b, sign)
-    return np.asarray(b + c * (a - b))
+    found = np.asarray(b + c * (a - b))
+    if call.setting.scale is None:
+        return found
+    return np.where(c == 1, a, np.where(c == 0, b, found))  # where the other is far larger
 
 
 def _prelu(call: Call) -> PointValues:

@@ -186,6 +186,7 @@ def _matmul(call: Call) -> PointValues:
         )
         return whole(call, [shape])[0]
     call.uses_algebra()
+    call.multiplies([a, b])
     result = np.matmul(x, y)
     if a.rank == 1:
         result = result[..., 0, :]
@@ -203,6 +204,7 @@ def _gemm(call: Call) -> PointValues:
     if call.setting.free:
         return whole(call, [(x.shape[1], y.shape[2])])[0]
     call.uses_algebra()
+    call.multiplies([a, b])
     result = np.matmul(x, y) * float(call.attribute("alpha"))
     if c is not None:
         added = c.array.reshape(c.array.shape[0], *(1,) * (2 - c.rank), *c.shape)

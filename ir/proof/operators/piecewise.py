@@ -155,6 +155,8 @@ def _number_of(value: PointValues) -> float | None:
 
 def values_of(call: Call, form: Pieces, base: Array) -> Array:
     """Return a function of the elements of `base`, with steps of which nothing is assumed."""
+    if call.setting.scale is not None:
+        return _computed(form, np.asarray(spread(base), np.float64))
     total = _polynomial(form.polynomials[0], base)
     if not form.breaks:
         return total
@@ -175,6 +177,8 @@ def steps(call: Call, rows: Array, *, jumps: bool = True) -> tuple[Array, Array]
     `jumps`: whether that is where a function jumps, and not where it bends. Both are the same for
     t y, t > 0, and [y > 0] + [y = 0] + [-y > 0] = 1.
     """
+    if call.setting.scale is not None:
+        return (rows > 0).astype(np.float64), (rows == 0).astype(np.float64)
     size = np.sqrt(np.mean(np.square(rows), axis=1, keepdims=True))
     along = rows @ np.cos(np.arange(1.0, rows.shape[1] + 1))
     sign = np.where(along < 0, -1.0, 1.0)[:, None]
@@ -189,3 +193,16 @@ def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
     for coefficient in reversed(coefficients[:-1]):
         total = total * x + coefficient
     return total
+
+
+def _computed(form: Pieces, base: Array) -> Array:
+    """Return a function of the elements of `base`, each by the piece that it is on."""
+    places = np.searchsorted(form.breaks, base)
+    found = np.full_like(base, np.nan)
+    with np.errstate(all="ignore"):
+        for place, polynomial in enumerate(form.polynomials):
+            on = places == place
+            found[on] = _polynomial(polynomial, base[on])
+    for x, value in zip(form.breaks, form.points, strict=True):
+        found[base == x] = value
+    return found

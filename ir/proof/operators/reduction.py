@@ -43,6 +43,8 @@ def _sum_of(function: Callable[[Array], Array], *, mean: bool) -> Rule:
         x, axes = call.x, _axes(call)
         if x.dtype.kind in "iu" and not x.is_fixed and not mean:
             return _of_integers(call, function, axes)
+        if function is np.square:
+            call.multiplies([x, x])
         if not axes:
             return x.with_array(function(x.array))
         if (call.setting.free or not x.is_real) and not x.is_fixed:

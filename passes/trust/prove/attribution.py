@@ -26,13 +26,14 @@ class Edited:
 class WindowPlaces:
     """Where tensors are computed: the windows, by position, and whether an open output needs them.
 
-    `before`, `after`: by the name of a tensor of either graph.
+    `before`, `after`: by the name of a tensor of either graph. `is_open`: whether an output is.
     """
 
     before: Mapping[str, frozenset[int]]
     after: Mapping[str, frozenset[int]]
     open_after: frozenset[str]
     open_before: frozenset[str]
+    is_open: bool
 
 
 def attributed(
@@ -90,6 +91,8 @@ def _claim(
     else:
         found = {i for name in before for i in places.before.get(name, ())}
         found |= {i for name in after for i in places.after.get(name, ())}
+    if places.is_open and not found:  # it may be what the output differs by
+        return (), SAMPLED
     return tuple(sorted(found)), weakest(windows[i].claim for i in found)
 
 

@@ -78,7 +78,9 @@ def _places(search: WindowSearch, left: Sequence[str]) -> WindowPlaces:
         stops = search.equal.values()
         ahead = cone(search.before, search.before.tensors[name], set(stops))
         early.update(_given(() if ahead is None else ahead.nodes))
-    return WindowPlaces(_frozen(before), _frozen(after), frozenset(late), frozenset(early))
+    return WindowPlaces(
+        _frozen(before), _frozen(after), frozenset(late), frozenset(early), bool(left)
+    )
 
 
 def _given(nodes: Sequence[gs.Node]) -> list[str]:

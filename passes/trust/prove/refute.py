@@ -81,6 +81,9 @@ def _suspicious(graph: gs.Graph, seed: int, finite: bool) -> Iterator[tuple[str,
     if integers and not _decides_sizes(graph, integers):
         ends = {name: _at_the_ends(random, plain[name]) for name in integers}
         yield "integers at the ends of their range", {**plain, **ends}
+        if finite:
+            odd = {name: _beyond_floats(random, plain[name]) for name in integers}
+            yield "integers that no float type holds", {**plain, **odd}
     if finite:
         yield "other random numbers", plain
     if floats and finite:
@@ -92,6 +95,8 @@ def _suspicious(graph: gs.Graph, seed: int, finite: bool) -> Iterator[tuple[str,
                 break
         sizes = {name: _of_every_size(random, plain[name]) for name in floats}
         yield "numbers of every size", {**plain, **sizes}
+        powers = {name: _powers(random, plain[name]) for name in floats}
+        yield "powers of two", {**plain, **powers}
     if floats:
         nan = {name: np.full_like(plain[name], np.nan) for name in floats}
         yield _NAN, {**plain, **nan}
@@ -122,6 +127,21 @@ def _at_the_ends(random: np.random.Generator, like: np.ndarray[Any, Any]) -> Any
 
 def _of_every_size(random: np.random.Generator, like: np.ndarray[Any, Any]) -> Any:
     return (like.astype(np.float64) * 10.0 ** random.uniform(-4, 4, like.shape)).astype(like.dtype)
+
+
+def _powers(random: np.random.Generator, like: np.ndarray[Any, Any]) -> Any:
+    """Return powers of two beyond the range of float16, as far as the type of `like` goes."""
+    found = np.ldexp(random.choice((-1.0, 1.0), like.shape), random.integers(15, 21, like.shape))
+    with np.errstate(all="ignore"):
+        made = found.astype(like.dtype)
+    return np.where(np.isfinite(made), made, like).astype(like.dtype)
+
+
+def _beyond_floats(random: np.random.Generator, like: np.ndarray[Any, Any]) -> Any:
+    """Return integers of one bit more than float16, float32 and float64 hold, where they fit."""
+    _, high = dtypes.integer_limits(like.dtype)
+    found = [n for n in (2**8 + 1, 2**11 + 1, 2**24 + 1, 2**53 + 1) if n <= high]
+    return random.choice(np.array(found or [high]).astype(like.dtype), like.shape)
 
 
 def _beside(

@@ -126,6 +126,66 @@ WRONG = {
         "p = Mul(x, c) y = Mul(p, d)",
         "y = Sub(x, x)",
     ),
+    "an epsilon of a quotient that is dropped": (
+        ROW + " <int64[1] a = {0}, float e = {1e-8}>",
+        "q = Mul(x, x) s = ReduceSum(q, a) d = Add(s, e) y = Div(x, d)",
+        "q = Mul(x, x) s = ReduceSum(q, a) y = Div(x, s)",
+    ),
+    "an epsilon of a quotient that is another": (
+        ROW + " <float o = {1}, float e = {1e-8}, float f = {1e-10}>",
+        "q = Mul(x, x) d = Add(q, e) y = Div(o, d)",
+        "q = Mul(x, x) d = Add(q, f) y = Div(o, d)",
+    ),
+    "an epsilon of a size": (
+        ROW + " <float e = {1e-8}, float f = {1e-10}>",
+        "q = Abs(x) d = Add(q, e) y = Div(x, d)",
+        "q = Abs(x) d = Add(q, f) y = Div(x, d)",
+    ),
+    "an epsilon of a logarithm": (
+        ROW + " <float e = {1e-12}>",
+        "a = Add(x, e) y = Log(a)",
+        "y = Log(x)",
+    ),
+    "an epsilon under a root": (
+        ROW + " <int64[1] a = {0}, float e = {1e-12}>",
+        "q = ReduceSumSquare(x, a) m = Add(q, e) s = Sqrt(m) y = Div(x, s)",
+        "q = ReduceSumSquare(x, a) s = Sqrt(q) y = Div(x, s)",
+    ),
+    "an epsilon beside a norm": (
+        ROW + " <int64[1] a = {0}, float e = {1e-12}>",
+        "q = ReduceL2(x, a) m = Add(q, e) y = Div(x, m)",
+        "q = ReduceL2(x, a) y = Div(x, q)",
+    ),
+    "an epsilon behind a layer": (
+        LINE + " <float[1,1,3] w = {1,2,3}, float o = {1}, float e = {1e-8}>",
+        "c = Conv<pads=[1,1]>(x, w) q = Mul(c, c) d = Add(q, e) y = Div(o, d)",
+        "c = Conv<pads=[1,1]>(x, w) q = Mul(c, c) y = Div(o, q)",
+    ),
+    "a term that numbers near 1 hide": (
+        ROW + " <float c = {1e-12}>",
+        "p = Mul(x, x) q = Mul(p, p) r = Mul(q, x) k = Mul(c, r) n = Sub(k, k) y = Add(x, n)",
+        "p = Mul(x, x) q = Mul(p, p) r = Mul(q, x) k = Mul(c, r) y = Add(x, k)",
+    ),
+    "a term beside a Relu": (
+        ROW + " <float c = {1e-8}>",
+        "y = Relu(x)",
+        "p = Mul(x, x) q = Mul(p, x) k = Mul(q, c) r = Relu(x) y = Add(k, r)",
+    ),
+    "a term behind a layer": (
+        LINE + " <float[1,1,3] w = {1,2,3}, float c = {1e-8}>",
+        "y = Conv<pads=[1,1]>(x, w)",
+        "a = Conv<pads=[1,1]>(x, w) b = Mul(a, a) d = Mul(b, a) e = Mul(d, c) y = Add(a, e)",
+    ),
+    "a term beside a product": (
+        TWO + " <float c = {1e-9}>",
+        "y = Mul(x, z)",
+        "a = Mul(x, z) b = Mul(x, c) y = Add(a, b)",
+    ),
+    "a slope below zero": (
+        ROW + " <float f = {1}, float c = {1e-7}>",
+        "y = Relu(x)",
+        "m = Mul(x, c) y = Max(x, m)",
+    ),
     "integers that float64 rounds": (
         "g (int64[1] x) => (int64[1] y) <int64 c = {4611686018427387904}, "
         "int64 d = {4611686018427387905}>",

@@ -47,6 +47,7 @@ WRONG = {
     "stride": (IMAGES, "y = Conv<strides=[2,2], pads=[1,1,1,1]>(x, w)",
                "y = Conv<strides=[2,2], pads=[0,0,2,2]>(x, w)"),
     "wrap": (WHOLE, "a = Add(x, one) y = Greater(a, x)", "y = Equal(x, x)"),
+    "range": (ROWS, "a = Cast<to=10>(x) y = Cast<to=1>(a)", "y = Identity(x)"),
     "NaN": (ROWS, "y = Sub(x, x)", "k = Shape(x) y = ConstantOfShape(k)"),
     "NaN of a product": (ROWS, "y = Mul(x, zero)", "k = Shape(x) y = ConstantOfShape(k)"),
     "bound": (ROWS, "y = Clip(x, low, high)", "y = Identity(x)"),
@@ -98,6 +99,20 @@ def test_what_samples_miss_is_rolled_back_and_told(kind):
     assert result.certificate.is_complete
     with pytest.raises(planish.VerificationError, match="output 'y' differs"):
         become(before, after, weights, verify="prove", strict=True)
+
+
+def test_what_stays_open_is_no_success():
+    """Nor where nothing of the edit is left but nodes that are the same."""
+    result = become(
+        "g (int8[4] x) => (int8[] y) { a = Cast<to=1>(x) y = Cast<to=3>(a) }",
+        "g (int8[4] x) => (int8[] y) { y = Identity(x) }",
+        {},
+        verify="prove",
+        strict=False,
+    )
+    assert result.edits
+    assert result.certificate.proved == 0
+    assert result.certificate.verdict().startswith("proved 0 of ")
 
 
 def test_a_rounding_idiom_that_goes_is_not_proved():
