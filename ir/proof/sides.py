@@ -9,10 +9,10 @@ import onnx_graphsurgeon as gs
 from ..core.disjoint_sets import DisjointSets
 from ..graph.types import TensorType
 from ..graph.uses import scopes
+from ..ops.inline_calls import written_out
 from ..ops.shapes.infer import infer_types
 from .digests import Digests
 from .expressions import Expressions
-from .written_out import written_out
 
 # Sizes of a batch, and of other axes, that a graph leaves open: of each name another, in turn.
 _BATCHES = ((2, 3, 5, 7), (3, 5, 7, 2), (1, 1, 1, 1))

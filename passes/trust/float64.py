@@ -21,9 +21,9 @@ from ...ir.core.variables import dense_values, is_standard
 from ...ir.files.save import to_model
 from ...ir.graph.types import Types
 from ...ir.graph.uses import scopes
+from ...ir.ops.inline_calls import written_out
 from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.traits import schema_of
-from ...ir.proof.written_out import written_out
 from ...ir.run.reference import Arrays, Reference
 from ..analysis.cost import cost
 from .evaluator_kernels import ConvTranspose

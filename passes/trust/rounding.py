@@ -31,10 +31,10 @@ from ...ir.core.variables import dense_values, subgraphs_of
 from ...ir.graph.clone import clone
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
+from ...ir.ops.inline_calls import written_out
 from ...ir.ops.linear.operators import linear_operator
 from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.traits import traits_of
-from ...ir.proof.written_out import written_out
 from ...ir.run.comparison import compare_outputs
 from ...ir.run.reference import Arrays, Reference
 from .float64 import in_float64, run_in_float64

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-tvm = pytest.importorskip("tvm")
-
-from planish.backends.tvm.spec.open_sizes import (  # noqa: E402
+from planish.backends.tvm.spec.open_sizes import (
     is_planned,
     per_image,
     sizes_given,
     sizes_of,
     told_last,
 )
+
+tvm = pytest.importorskip("tvm")
 
 
 def _tensor(*shape):

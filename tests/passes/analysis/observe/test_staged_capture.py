@@ -18,13 +18,13 @@ def _weights_of(graph):
 
 
 def test_a_stage_goes_on_from_the_one_before(monkeypatch):
-    part, ran = staged_capture._part, []
+    part, ran = staged_capture.run_part, []
 
     def remember(graph, nodes, known, wanted, **options):
         ran.extend(nodes)
         return part(graph, nodes, known, wanted, **options)
 
-    monkeypatch.setattr(staged_capture, "_part", remember)
+    monkeypatch.setattr(staged_capture, "run_part", remember)
     run(graph_of(TEXT, weights()), "round-adaptively", feeds_of())
     assert len(ran) == len({id(node) for node in ran})
     assert len(ran) == 5 + 4  # the last layer's rounded self gives nothing that is looked at

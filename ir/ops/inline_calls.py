@@ -8,8 +8,8 @@ from ..core.variables import is_standard, subgraphs_of
 from ..graph.edit import Edit
 from ..graph.inline import CallInliner, inline_fused
 from ..graph.uses import scopes
-from ..ops.opsets import version_of
 from ..proto.metadata import node_metadata
+from .opsets import version_of
 
 _MOST_ROUNDS, _MOST_NODES = 16, 1 << 14
 
