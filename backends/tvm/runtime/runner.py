@@ -15,6 +15,7 @@ from ....ir.core.in_native_code import in_native_code
 from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT
 from .built import Built
+from .freed_memory import FreedMemory
 from .header import Header
 from .linker import loaded
 from .onnx_node import register, take_error
@@ -52,6 +53,7 @@ class Runner:
         self._device = tvm.cuda() if header.target == "cuda" else tvm.cpu()
         self._runtime = tvm.runtime
         self._copies: dict[str, Any] = {}
+        self._freed = FreedMemory()
         # Made at the first run, in its turn: a lock of its own would stay taken in a fork.
         self._machine: Any = None
         self._main: Any = None
@@ -99,6 +101,7 @@ class Runner:
         with self._running, in_native_code:
             # numpy's ascontiguousarray would make one axis of none.
             feeds = {**self.defaults, **feeds}
+            self._freed.before(feeds[name] for name in names)
             given = [self._lent(name, np.require(feeds[name], None, "C")) for name in names]
             main = self._code()
             found = self._on_threads(lambda: self._called(main, [*given, *self._packed]))
