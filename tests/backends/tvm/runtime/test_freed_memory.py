@@ -21,6 +21,7 @@ _MOST = 40  # images, of 256 KiB each
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="the system does not say how much memory is used")
+@pytest.mark.slow  # what the process of a test holds besides tells in a run of all
 def test_memory_of_few_numbers_of_images_is_kept() -> None:
     network = planish.lower(planish.load(model_of(TEXT, {})), "tvm", threads=1, check_kernels=False)
 
