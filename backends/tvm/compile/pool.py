@@ -11,8 +11,9 @@ from typing import Any
 from ..runtime.pool_memory import JOIN, SERVE, STOP_POOL
 from ..spec.machine import CpuMachine
 from .futex import yield_of
+from .loop_code import loops
 from .pointer_kernels import EXPORTED, MARK
-from .pool_code import loops, serving
+from .pool_code import serving
 
 
 def has_pool(machine: CpuMachine) -> bool:
