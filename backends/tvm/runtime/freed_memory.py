@@ -20,12 +20,12 @@ class FreedMemory:
 
     def before(self, feeds: Iterable[Array]) -> None:
         """Give memory back to the system before a run that is fed one more set of sizes."""
-        import tvm_ffi
-
         sizes = tuple(values.shape for values in feeds)
         if sizes in self._sizes:
             return
         if len(self._sizes) == _MOST:
+            import tvm_ffi
+
             tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
             self._sizes.clear()
         self._sizes.add(sizes)

@@ -16,7 +16,7 @@ from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT
 from .built import Built
 from .freed_memory import FreedMemory
-from .header import Header
+from .header import Header, Tensor
 from .linker import loaded
 from .onnx_node import register, take_error
 from .pool import join, run_with_helpers, wait_for_leaving
@@ -53,7 +53,7 @@ class Runner:
         self._device = tvm.cuda() if header.target == "cuda" else tvm.cpu()
         self._runtime = tvm.runtime
         self._copies: dict[str, Any] = {}
-        self._freed = FreedMemory()
+        self._freed = None if all(map(_is_known, header.inputs)) else FreedMemory()
         # Made at the first run, in its turn: a lock of its own would stay taken in a fork.
         self._machine: Any = None
         self._main: Any = None
@@ -101,7 +101,8 @@ class Runner:
         with self._running, in_native_code:
             # numpy's ascontiguousarray would make one axis of none.
             feeds = {**self.defaults, **feeds}
-            self._freed.before(feeds[name] for name in names)
+            if self._freed is not None:
+                self._freed.before(feeds[name] for name in names)
             given = [self._lent(name, np.require(feeds[name], None, "C")) for name in names]
             main = self._code()
             found = self._on_threads(lambda: self._called(main, [*given, *self._packed]))
@@ -146,6 +147,11 @@ class Runner:
         if kept is None or tuple(kept.shape) != values.shape or kept.dtype != str(values.dtype):
             kept = self._copies[name] = self._runtime.empty(values.shape, str(values.dtype))
         return kept.copyfrom(values)
+
+
+def _is_known(tensor: Tensor) -> bool:
+    """Say whether feeds tell nothing of the sizes of `tensor`."""
+    return tensor.shape is not None and all(isinstance(size, int) for size in tensor.shape)
 
 
 def _array(name: str, found: Any) -> Array:
