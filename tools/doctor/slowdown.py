@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.errors import BackendError, FeedError
 from ...passes.engine.stopwatch import Profiler, find_profiler, find_repeated_stopwatch
-from ...passes.quantize.quantize.latency_ratio import LatencyRatio, measure_ratios
+from ...passes.quantize.quantize.latency_ratio import LatencyRatio, measure_graphs
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 Times = Mapping[str, Sequence[float]]
@@ -73,14 +73,9 @@ def measure_slowdown(
     if stopwatch is None or profiler is None:
         raise BackendError(f"nothing can time target '{target}'; take --target cpu")
 
-    def measure(repeats: int) -> list[list[float]]:
-        nonlocal seed
-        seed += repeats
-        return stopwatch(
-            graphs, feed, target, seconds=_SECONDS_OF_MEASUREMENT, seed=seed, repeats=repeats
-        )
-
-    (ratio,) = measure_ratios(measure, border=1.0)
+    (ratio,) = measure_graphs(
+        stopwatch, graphs, feed, target, seconds=_SECONDS_OF_MEASUREMENT, seed=seed, border=1.0
+    )
     if ratio.low <= 1:
         return Slowdown(ratio)
     return Slowdown(ratio, _changes(slower, *_profiled(graphs, feed, target, profiler)))

@@ -18,7 +18,7 @@ from ....ir.graph.view import View
 from ...engine.fingerprint import fingerprint
 from ...engine.stopwatch import RepeatedStopwatch
 from ..qdq.units import Unit
-from .latency_ratio import MOST, LatencyRatio, measure_ratios
+from .latency_ratio import MOST, LatencyRatio, measure_graphs
 from .variants import QuantizedVariants
 
 # A kind with weights goes back to float for a gain of at least this part of the time: floats take
@@ -59,21 +59,16 @@ class LatencyChooser:
         variants = self._variants
         floats = variants.graph if variants.original is None else variants.original
         graphs = [variants.build(c) if c else floats for c in choices]
-        taken = 0
-
-        def measure(repeats: int) -> Sequence[Sequence[float]]:
-            nonlocal taken
-            first, taken = taken, taken + repeats
-            return self._stopwatch(
-                graphs,
-                self._feed,
-                self._target,
-                seconds=_SECONDS * len(choices),
-                seed=self._seed + first,
-                repeats=repeats,
-            )
-
-        return measure_ratios(measure, border, most)
+        return measure_graphs(
+            self._stopwatch,
+            graphs,
+            self._feed,
+            self._target,
+            seconds=_SECONDS * len(choices),
+            seed=self._seed,
+            border=border,
+            most=most,
+        )
 
     def drop_slow_kinds(
         self, kinds: Mapping[str, frozenset[str]], weightless: Collection[str] = ()

@@ -11,10 +11,15 @@ taken until the interval lies on one side of a border, or there have been enough
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
 
 from ....ir.metrics.confidence import student
+from ...engine.stopwatch import RepeatedStopwatch
 
 # Measurements are taken four at a time.
 _AT_ONCE = 4
@@ -58,6 +63,28 @@ def measure_ratios(
         if border is None or all(r.high < border or r.low > border for r in sure):
             break
     return _ratios(found, _LIKELY)
+
+
+def measure_graphs(
+    stopwatch: RepeatedStopwatch,
+    graphs: Sequence[gs.Graph],
+    feed: Mapping[str, np.ndarray[Any, Any]],
+    target: str,
+    *,
+    seconds: float,
+    seed: int,
+    border: float | None = None,
+    most: int = MOST,
+) -> list[LatencyRatio]:
+    """Return `measure_ratios` of `graphs`; each measurement of `seconds` has a seed of its own."""
+    taken = 0
+
+    def measure(repeats: int) -> Sequence[Sequence[float]]:
+        nonlocal taken
+        first, taken = seed + taken, taken + repeats
+        return stopwatch(graphs, feed, target, seconds=seconds, seed=first, repeats=repeats)
+
+    return measure_ratios(measure, border, most)
 
 
 def _ratios(found: Sequence[Sequence[float]], z: float) -> list[LatencyRatio]:
