@@ -130,8 +130,7 @@ class BothSides:
     def _border(
         self, random: np.random.Generator, setting: Setting, before: gs.Tensor, after: gs.Tensor
     ) -> PointValues:
-        types = self.look.types
-        found = types[0].get(before.name) or types[1].get(after.name)
+        found = self.look.type_of(before, after)
         if found is None or before.name not in self.look.shapes:
             raise UnknownSizesError(
                 f"'{before.name}' has sizes that do not follow from those of the inputs"

@@ -240,8 +240,7 @@ def _at_scales(points: BothSides, facts: _Facts, tolerance: float, found: Distan
 
 
 def _is_number(points: BothSides, before: gs.Tensor, after: gs.Tensor) -> bool:
-    types = points.look.types
-    found = types[0].get(before.name) or types[1].get(after.name)
+    found = points.look.type_of(before, after)
     return found is not None and dtypes.is_float(np.dtype(found.dtype))
 
 

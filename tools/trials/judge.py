@@ -26,18 +26,8 @@ class NamedGraphs:
     """Candidates for `reference` by name, made when they are asked for: a choice is one name."""
 
     def __init__(self, reference: gs.Graph, made: Mapping[str, Callable[[], gs.Graph]]) -> None:
-        self._reference = reference
+        self.graph = self.reference = reference
         self._made = made
-
-    @property
-    def graph(self) -> gs.Graph:
-        """The graph that they are candidates for."""
-        return self._reference
-
-    @property
-    def reference(self) -> gs.Graph:
-        """The graph that they are compared with."""
-        return self._reference
 
     def build(
         self,

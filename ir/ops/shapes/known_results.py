@@ -30,7 +30,7 @@ class KnownResults:
     """What inference said of the nodes of a graph, by all that it follows from.
 
     The operator sets and the functions of the graph stay as they are: where they change, all types
-    are inferred anew, and what is known begins anew. `inputs`: those of the graph, by id.
+    are inferred anew, and what is known begins anew.
     """
 
     def __init__(self) -> None:
@@ -39,24 +39,23 @@ class KnownResults:
     def learn(self, nodes: Iterable[gs.Node], types: Types, inputs: Collection[int]) -> None:
         """Keep the types of the results of `nodes`."""
         for node in nodes:
-            key = _key(node, types, inputs)
+            key = key_of(node, types, inputs)
             if key is None or key in self._found:
                 continue
             results = tuple(types.of(t) if t.name else None for t in node.outputs)
             if _follows(results, node, types):
                 self._found[key] = results
 
-    def key(self, node: gs.Node, types: Types, inputs: Collection[int]) -> Hashable:
-        """Return what the types of the results of `node` follow from, None where more may count."""
-        return _key(node, types, inputs)
-
     def of(self, key: Hashable) -> Results | None:
         """Return the types of the results of nodes with this key, None where they are not known."""
         return self._found.get(key)
 
 
-def _key(node: gs.Node, types: Types, inputs: Collection[int]) -> Hashable:
-    """Return what the types of the results of `node` follow from, None where more may count."""
+def key_of(node: gs.Node, types: Types, inputs: Collection[int]) -> Hashable:
+    """Return what the types of the results of `node` follow from, None where more may count.
+
+    `inputs`: those of the graph, by id.
+    """
     if not (is_standard(node) or node.domain == FUSED_DOMAIN):
         return None
     # What layers add up is never a size, and fused operators begin with one.

@@ -23,7 +23,7 @@ from ...graph.types import MADE_UP, Dim, TensorType, Types, without_made_up
 from ...graph.uses import Uses
 from .followed import holds_sizes
 from .infer import infer_cut
-from .known_results import KnownResults, Results
+from .known_results import KnownResults, Results, key_of
 
 Nodes = dict[int, gs.Node]  # by id
 
@@ -90,7 +90,7 @@ class _Update:
         unknown, alike = Nodes(), list[tuple[gs.Node, Hashable]]()
         seen, inputs = set[Hashable](), self._uses.interface_inputs
         for node in [node for node in self._graph.nodes if id(node) in nodes]:
-            key = self._known.key(node, self.types, inputs)
+            key = key_of(node, self.types, inputs)
             if key is None or not (key in seen or self._known.of(key) is not None):
                 unknown[id(node)] = node
             else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
-from ...graph.types import MADE_UP, Dim
+from ...graph.types import MADE_UP, Dim, TensorType
 from ..windows import ProofWindow
 from .classes import Axis
 from .node import Types, is_open
@@ -31,6 +31,10 @@ class Look:
     shapes: Mapping[str, tuple[int, ...]]
     sizes: Mapping[Name, int] | None
     types: tuple[Types, Types]
+
+    def type_of(self, before: gs.Tensor, after: gs.Tensor) -> TensorType | None:
+        """Return the type of an input, which is one tensor of either side."""
+        return self.types[0].get(before.name) or self.types[1].get(after.name)
 
     def size(self, dim: Dim, side: int) -> int | None:
         """Return a size of a tensor of a side, None where it is not known."""
