@@ -89,6 +89,8 @@ def test_pipelines_of_the_front_are_what_optimize_runs(call, files, tmp_path):
 
 def test_a_search_that_is_ended_goes_on_to_the_same_bytes(call, files, tmp_path, monkeypatch):
     asked = (*files, "--max-drop", "1%", "--speedup", "50x")
+    times = {}  # of both calls: a network that is measured once more takes what it took
+    monkeypatch.setattr(executor, "LocalProcesses", lambda count: InProcess(clock=times))
     code, _, told = call(*asked)
     assert code == 3
     for words in ("speedup", "50x asked", "within max-drop"):
@@ -98,15 +100,14 @@ def test_a_search_that_is_ended_goes_on_to_the_same_bytes(call, files, tmp_path,
     # As a kill leaves it: the journal ends somewhere, in the middle of a line.
     lines = (folder / "journal.jsonl").read_bytes()
     (folder / "journal.jsonl").write_bytes(lines[: len(lines) // 2])
-    counting = InProcess()
+    counting = InProcess(clock=times)
     monkeypatch.setattr(executor, "LocalProcesses", lambda count: counting)
     assert call(*asked)[0] == 3
     assert 0 < counting.count < len(lines.splitlines())
     again = json.loads((folder / "front.json").read_text())
-    same = [(p["pipeline"], p["bytes"]) for p in whole["points"]]
-    assert [(p["pipeline"], p["bytes"]) for p in again["points"]][: len(same)] == same[
-        : len(again["points"])
-    ]
+    for point in (*whole["points"], *again["points"]):
+        point.pop("spent")  # seconds of the search itself
+    assert again == whole
 
 
 def test_ctrl_c_keeps_the_best_so_far(call, files, tmp_path, monkeypatch):

@@ -10,20 +10,32 @@ from planish.tools.tasks.worker import perform
 
 
 class InProcess:
-    """Runs tasks one after the other; `most`: after so many it is interrupted."""
+    """Runs tasks one after the other; `most`: after so many it is interrupted.
 
-    def __init__(self, most=None):
-        self.count, self._most = 0, most
+    `clock`: what tasks that measure found, by what they were asked; who shares it reads one clock.
+    """
+
+    def __init__(self, most=None, clock=None):
+        self.count, self._most, self._clock = 0, most, clock
 
     def run(self, tasks, folders):
         for place, (task, out) in enumerate(zip(tasks, folders, strict=True)):
             if self.count == self._most:
                 raise KeyboardInterrupt
             self.count += 1
-            found = perform(task.function, TaskCall(task.options, task.files, out))
+            found = self._perform(task, out)
             assert "trace" not in found, found["trace"]
             found.pop("trace", None)
             yield place, Outcome(**found, files=named_files(out))
+
+    def _perform(self, task, out):
+        if self._clock is None or not task.exclusive:
+            return perform(task.function, TaskCall(task.options, task.files, out))
+        files = tuple((name, path.read_bytes()) for name, path in sorted(task.files.items()))
+        key = (task.function, repr(task.options), files)
+        if key not in self._clock:
+            self._clock[key] = perform(task.function, TaskCall(task.options, task.files, out))
+        return dict(self._clock[key])
 
 
 def wait_for_ever(call):
