@@ -132,9 +132,13 @@ def _choice(region: LayoutRegion) -> set[int]:
     today = paid(payments, set())
     found = []
     for ones in labellings(len(region.members), payments):
-        if paid(payments, ones).better(today):
+        cost = paid(payments, ones)
+        if cost.better(today):
             return ones
         found.append(ones)
+        # Today is as cheap as can be, bytes first, and `ones` has in it all that costs the same.
+        if cost == today and len(found) == 1 and not _behind_cancelled(region, ones):
+            return set()
     for ones in found:
         behind = _behind_cancelled(region, ones)
         if behind and paid(payments, behind) == today:
