@@ -6,6 +6,8 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 # One thread for PyTorch and BLAS, set before they load: tests run side by side, threads that wait
@@ -81,6 +83,17 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)  # graphs of tests are small, and looking costs 4 % of the time
     gc.enable()
+
+
+@pytest.fixture(scope="module")
+def code_as_it_is(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have LLVM leave the code of TVM's networks as it is; not in `make test-slow`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.option.markexpr == "not slow" and find_spec("tvm"):
+            from .backends.tvm.unoptimized import leave_unoptimized
+
+            leave_unoptimized(patch)
+        yield
 
 
 @pytest.fixture

@@ -18,15 +18,14 @@ pytest.importorskip("tvm")
 from planish.backends.tvm.profile import peak
 from planish.backends.tvm.tuning import tune
 
-from tests.backends.tvm.unoptimized import leave_unoptimized
+pytestmark = pytest.mark.usefixtures("code_as_it_is")
 
 TVM = ("--backend", "tvm", "--threads", 1)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _not_optimized():
+def _brief_peak():
     with pytest.MonkeyPatch.context() as patch:
-        leave_unoptimized(patch)
         patch.setattr(peak, "_SECONDS", 0.02)
         yield
 

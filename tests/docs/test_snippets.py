@@ -19,7 +19,7 @@ from planish.passes.pipeline import registry as passes
 from tests.docs.snippets import MODULE, ROOT, blocks, run
 from tests.helpers import model_of
 
-pytestmark = pytest.mark.usefixtures("brief_bench")
+pytestmark = pytest.mark.usefixtures("brief_bench", "code_as_it_is")
 
 PAGES = [
     ROOT / "README.md",

@@ -21,7 +21,7 @@ from planish.backends.tvm.check.check import KernelReport, WrongKernel  # noqa: 
 from planish.integrations import relax as planish_relax  # noqa: E402
 from planish.integrations.relax import dispatch  # noqa: E402
 
-from tests.backends.tvm.unoptimized import leave_unoptimized  # noqa: E402
+pytestmark = pytest.mark.usefixtures("code_as_it_is")
 
 
 class Network(nn.Module):
@@ -52,13 +52,6 @@ def network():
     module.norm.running_var.uniform_(0.5, 2)
     module.norm.running_mean.normal_()
     return module
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _llvm_takes_code_as_it_is():
-    with pytest.MonkeyPatch.context() as patch:
-        leave_unoptimized(patch)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,7 @@ def test_passes_with_feeds_take_defaults_where_nothing_is_fed(pipeline, overrida
         assert relative_error(expected, found) < 0.1
 
 
+@pytest.mark.usefixtures("code_as_it_is")
 @pytest.mark.parametrize("backend", ["onnxruntime", "tvm"])
 def test_compiled_networks_have_the_defaults(backend, tmp_path):
     pytest.importorskip(backend)

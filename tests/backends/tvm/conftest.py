@@ -12,8 +12,6 @@ import pytest
 from planish.backends.tvm.backend import Tvm
 from planish.backends.tvm.spec.machine import CpuMachine
 
-from tests.backends.tvm.unoptimized import leave_unoptimized
-
 # Threads that have no work sleep; TVM's own wait takes a core for a millisecond after each call.
 os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "0")
 
@@ -52,15 +50,10 @@ def _kernels_are_compared_where_that_is_tested(request: pytest.FixtureRequest) -
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _llvm_optimizes_where_that_is_tested(request: pytest.FixtureRequest) -> Iterator[None]:
+def _llvm_optimizes_where_that_is_tested(request: pytest.FixtureRequest) -> None:
     """Elsewhere it takes the code as it is, in half of the time; not in `make test-slow`."""
-    everything = request.config.option.markexpr != "not slow"
-    if everything or _OPTIMIZED & _parts(request):
-        yield
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        leave_unoptimized(patch)
-        yield
+    if not _OPTIMIZED & _parts(request):
+        request.getfixturevalue("code_as_it_is")
 
 
 @pytest.fixture

@@ -73,9 +73,6 @@ def test_a_convolution_of_every_kind(channels, outputs, group, attributes, size)
         ("strides = [3, 2]", 2),
         ("strides = [2, 2], pads = [1, 0, 1, 2], dilations = [2, 2], output_padding = [1, 0]", 3),
         ("pads = [1, 1, 1, 1], dilations = [2, 1]", 3),
-        ('strides = [2, 2], auto_pad = "SAME_UPPER"', 3),
-        ("strides = [2, 3], output_shape = [11, 16]", 3),
-        ('strides = [2, 3], auto_pad = ""', 3),
     ],
 )
 def test_a_transposed_convolution_of_every_kind(attributes, kernel) -> None:
@@ -86,6 +83,18 @@ def test_a_transposed_convolution_of_every_kind(attributes, kernel) -> None:
         }}""",
         {"w": normal(20, 18, kernel, kernel), "b": normal(18)},
         {"x": normal(2, 20, 5, 6)},
+    )
+
+
+def test_other_spellings_of_the_pads_of_a_transposed_convolution() -> None:
+    check(
+        """g (float[2, 3, 5, 6] x) => (float[] a, float[] b, float[] c) {
+            a = ConvTranspose <strides = [2, 2], auto_pad = "SAME_UPPER"> (x, w)
+            b = ConvTranspose <strides = [2, 3], output_shape = [11, 16]> (x, w)
+            c = ConvTranspose <strides = [2, 3], auto_pad = ""> (x, w)
+        }""",
+        {"w": normal(3, 5, 3, 3)},
+        {"x": normal(2, 3, 5, 6)},
     )
 
 

@@ -71,6 +71,7 @@ def test_a_map_that_the_optimizer_transposes_is_not_shared():
 
 def test_shared_weights_outlive_their_graph():
     """The runtime holds addresses, so the session holds the arrays."""
+    gc.freeze()  # else all that earlier tests left is looked through twice
     values = np.random.default_rng(0).standard_normal((300, 400)).astype(np.float32)
     graph = graph_of(
         "g (float[300, 400] x) => (float[300, 400] y) { y = Add(x, w) }", {"w": values.copy()}

@@ -32,6 +32,7 @@ class WithoutFourBits(InProcess):
                 yield place, next(super().run([task], [folders[place]]))[1]
 
 
+@pytest.mark.usefixtures("brief_bench")
 def test_two_layers_of_an_old_opset_without_anything_between(tmp_path):
     """Their factors could be composed, but not in a network of which one alone has factors."""
     graph = graph_of(

@@ -14,6 +14,8 @@ SIZES = ((90, 63), (100, 60), (20, 70), (13, 26))
 
 
 class Interpolated(torch.nn.Module):
+    channels = 1  # which say nothing of positions
+
     def __init__(self, axes=2, **options):
         super().__init__()
         self.axes = axes
@@ -28,17 +30,17 @@ def slow(*values, **more):
     return pytest.param(*values, marks=pytest.mark.slow, **more)
 
 
-def image(height, width):
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+def image(module, height, width):
+    return torch.rand(1, module.channels, height, width, generator=torch.Generator().manual_seed(0))
 
 
 def traced(module, size, dynamic=False):
     shapes = ({2: DYNAMIC, 3: DYNAMIC},) if dynamic else None
-    return planish.trace(module.eval(), image(*size), shapes)
+    return planish.trace(module.eval(), image(module, *size), shapes)
 
 
 def assert_same(module, graph, size):
-    x = image(*size)
+    x = image(module, *size)
     expected = module(x).numpy()
     (found,) = run_ort(planish.to_model(graph), {graph.inputs[0].name: x.numpy()}).values()
     assert found.shape == expected.shape
@@ -105,6 +107,8 @@ def test_what_resize_has_is_one_resize(options, dynamic):
 
 class Pyramid(torch.nn.Module):
     """Features of two scales, of which the lower takes the size of the other."""
+
+    channels = 3
 
     def __init__(self):
         super().__init__()

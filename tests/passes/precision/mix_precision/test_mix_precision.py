@@ -70,6 +70,7 @@ def test_all_layers_and_what_is_between_them() -> None:
     assert "3 of 3 layers in bfloat16" in " ".join(record.remarks)
 
 
+@pytest.mark.usefixtures("code_as_it_is")
 @pytest.mark.parametrize("backend", ["tvm", "openvino"])
 def test_backends_compute_what_it_was_judged_by(backend) -> None:
     pytest.importorskip(backend)
