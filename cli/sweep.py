@@ -10,13 +10,13 @@ import typer
 
 from ..backends.contract.registry import require_target
 from ..ir.core.atomic import require_writable
-from ..ir.core.errors import FeedError, RefusedError
+from ..ir.core.errors import FeedError, GraphError, LoadError, RefusedError
 from ..ir.core.quantities import read_seconds
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTOMATIC, MetricOptions
 from ..ir.run.feeds import random_feeds
 from ..passes.pipeline.pipeline import Pipeline
-from ..tools.sweep.parquet import write_rows
+from ..tools.sweep.parquet import require_own, write_rows
 from ..tools.sweep.sweep import SweepRequest, SweptModel, as_table
 from ..tools.sweep.sweep import sweep as sweep_over
 from ..tools.tasks.journal import TaskJournal
@@ -42,6 +42,7 @@ from .show.tasks import TaskProgress
 
 _FOLDER = ".sweep"
 _DRAWN = 8
+_OF_A_MODEL = LoadError, GraphError, FeedError, RefusedError  # it cannot be read, sized, or fed
 
 
 @takes_feeds
@@ -90,26 +91,29 @@ def sweep(
         Pipeline.parse(text)
     if len({path.name for path in models}) < len(models):
         raise RefusedError("two models have the same file name, which rows are told apart by")
+    require_own(output)
     require_writable(output)
     folder = output.with_suffix(_FOLDER)
-    swept = []
+    swept, faults = [], []
     for path in models:
-        graph = given_model(
-            path, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=say
-        )
         own = folder / path.stem
-        own.mkdir(parents=True, exist_ok=True)
         each = SweptModel(name=path.name, model=own / "given.onnx", feeds=own / "feeds.zip")
-        save(graph, each.model)
         try:
+            graph = given_model(
+                path, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=say
+            )
+            own.mkdir(parents=True, exist_ok=True)
+            save(graph, each.model)
             data = given.data(graph, seed, judged.labels, say, model_file(path))
             drawn = random_feeds(graph, samples=_DRAWN, seed=seed) if data is None else data
             store_feeds(drawn, each.feeds)
-        except FeedError as error:
-            each = replace(each, error=f"{path}: {error}")
+        except _OF_A_MODEL as error:
+            faults.append(error)
+            told = str(error)
+            each = replace(each, error=told if str(path) in told else f"{path}: {told}")
         swept.append(each)
-    if all(each.error for each in swept):
-        raise FeedError(swept[0].error)
+    if len(faults) == len(swept):
+        raise type(faults[0])(swept[0].error)
     request = SweepRequest(
         models=swept,
         pipelines=texts,

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+import planish
 from planish.cli import executor
 from planish.tools.trials import clock
 
@@ -16,7 +17,8 @@ from tests.cli.test_json import documented, keys
 from tests.helpers import conv_batchnorm
 from tests.tools.in_process import InProcess, briefly
 
-parquet = pytest.importorskip("pyarrow.parquet", reason="rows are written by pyarrow")
+pyarrow = pytest.importorskip("pyarrow", reason="rows are written by pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture
@@ -102,3 +104,36 @@ def test_a_model_that_the_feeds_do_not_fit_is_a_row(call, files, tmp_path):
     assert "shape" in refused["error"]
     assert (fits["model"], fits["error"]) == ("odd.onnx", None)
     assert_refused(call("sweep", "a.onnx", *words[3:]), "a.onnx: ", "shape")
+
+
+def test_a_file_that_is_no_model_is_a_row(call, files, tmp_path):
+    (tmp_path / "b.onnx").write_bytes(b"no model")
+    words = [*files[0], "nowhere.onnx", "-p", "exact"]
+    code, _, err = call(*words)
+    assert code == 0, err
+    rows = parquet.read_table(tmp_path / "table.parquet").to_pylist()
+    fine, broken, missing = (row["error"] for row in rows)
+    assert fine is None
+    assert "'b.onnx' is not an ONNX model" in broken
+    assert "nowhere.onnx" in missing
+    assert not (tmp_path / "table.sweep" / "b").exists()
+    assert_refused(
+        call("sweep", "b.onnx", *words[5:7], "-o", "new.parquet"), "is not an ONNX model"
+    )
+    assert not (tmp_path / "new.parquet").exists()
+
+
+def test_what_is_no_sweeps_file_is_not_replaced(call, files, tmp_path):
+    words, made = files
+    table = tmp_path / "table.parquet"
+    parquet.write_table(pyarrow.table({"price": [1.0], "model": ["T"]}), table)
+    before = table.read_bytes()
+    assert_refused(call(*words), "has no rows of a sweep", "price, model", "name another file")
+    assert table.read_bytes() == before
+    assert_refused(call(*words[:3], "-o", "a.onnx"), "'a.onnx' is there and is no Parquet file")
+    assert planish.load("a.onnx").nodes
+    assert not made
+    columns = {name: ["a"] for name in ("model", "pipeline", "backend")}
+    parquet.write_table(pyarrow.table(columns), table)  # of a version before
+    for _ in range(2):
+        assert call(*words)[0] == 0

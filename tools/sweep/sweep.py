@@ -24,7 +24,7 @@ from ..trials.judge import judge_task, require_metric
 class SweptModel:
     """A model: what people call it, its file, and one of feeds for it.
 
-    `error`: why there are no such feeds, so that nothing of it is tried.
+    `error`: why there is no such file or no such feeds, so that nothing of it is tried.
     """
 
     name: str
