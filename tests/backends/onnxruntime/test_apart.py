@@ -19,9 +19,10 @@ def products(count):
 
 
 def test_each_process_times_all_graphs():
-    found = time_apart([products(1), products(12)], X, "cpu", seconds=0.05, seed=0, repeats=2)
+    graphs = [products(1), products(200)]  # which other processes slow down less than that
+    found = time_apart(graphs, X, "cpu", seconds=0.05, seed=0, repeats=2)
     assert [len(each) for each in found] == [2, 2]
-    assert all(0 < short < long < 10 for short, long in found)
+    assert all(0 < short < long for short, long in found)
 
 
 def test_inputs_may_be_called_anything():

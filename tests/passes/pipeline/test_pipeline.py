@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -66,7 +67,9 @@ def test_writable_weights_are_protected_too(script):
 
 def test_records():
     graph = graph_of(RELUS)
+    started = time.perf_counter()
     result = Pipeline.parse("eliminate-identities,eliminate-dead-code").run(graph, verify="each")
+    elapsed = time.perf_counter() - started
     first, second = result.records
     assert (first.name, first.edits, first.nodes_before, first.nodes_after) == (
         "eliminate-identities",
@@ -77,7 +80,7 @@ def test_records():
     assert (second.edits, second.nodes_before, second.nodes_after) == (0, 1, 1)
     assert first.error == 0
     assert second.error is None
-    assert 0 < first.seconds < 60
+    assert 0 < first.seconds < elapsed
     assert result.edits == 2
     assert result.error == 0
     assert result.verified
