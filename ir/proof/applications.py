@@ -15,6 +15,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from .scales import Scale
+from .sparse import SparseDraw
 from .values import POINTS, Array, UnsupportedError, apart, require_told_apart
 
 # Arguments that lie together along a random direction and are not equal are passed over.
@@ -31,7 +32,7 @@ class Applications:
     """
 
     def __init__(
-        self, random: np.random.Generator, tolerance: float, scale: Scale | None = None
+        self, random: np.random.Generator, tolerance: float, scale: Scale | SparseDraw | None = None
     ) -> None:
         self._random = random
         self._tolerance = tolerance

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..core.variables import subgraphs_of
 from ..ops.jumps import jumps
 from .expressions import captured
-from .prove import Proof
+from .proof import Proof
 from .sides import Side
 from .windows import ProofWindow, reads_shape
 

@@ -15,7 +15,7 @@ from ..core.errors import CertificateError
 from ..core.shown import Shown, Summary
 from .claims import SAMPLED, TRIED, WORDS, EditClaim, OpenOutput, WindowClaim, counts
 from .fields import Fields, is_count
-from .prove import CLAIMS, Claim, SizesShown
+from .proof import CLAIMS, Claim, SizesShown
 
 FORMAT = "planish-certificate"
 VERSION = 2

@@ -18,7 +18,8 @@ from .before_jumps import JumpsAhead
 from .certificate import Certificate
 from .claims import SAMPLED, OpenOutput, WindowClaim, weakest
 from .digests import Digests
-from .prove import CLAIMS, NotProvedError, prove_at
+from .proof import CLAIMS, NotProvedError
+from .prove import prove_at
 from .sides import Equalities, PairedSizes, Side, seed_of
 from .windows import ProofWindow, cone
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .prove import CLAIMS, Claim, Proof, SizesShown
+from .proof import CLAIMS, Claim, Proof, SizesShown
 from .sides import Side
 from .windows import ProofWindow
 

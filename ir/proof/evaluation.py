@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..core import dtypes
 from ..core.variables import dense_values
 from ..graph.types import Dim, TensorType
 from .applications import Applications
 from .axes.open_sizes import Look
+from .magnitudes import Magnitudes
 from .operators import Call, Setting, results
 from .operators.call import ResultType
 from .residues import Primes
 from .scales import Scale
+from .sparse import SparseDraw
 from .values import (
+    MOST_ELEMENTS,
     POINTS,
+    Array,
     PointValues,
     UnsupportedError,
     constant,
     difference,
     difference_at_scale,
+    difference_of_terms,
     drawn,
 )
 from .windows import ProofWindow, reads_shape
@@ -102,6 +109,72 @@ class BothSides:
             setting.affine and not applications.any,
         )
 
+    def term_distance(
+        self, draw: SparseDraw, tolerance: float, least: Array | None = None
+    ) -> tuple[float, Array | None]:
+        """Return how far the sides are apart where `draw` says what enters, beside their terms.
+
+        With it the magnitudes of these, where they had to be known: not where the sides are within
+        `tolerance` beside the results themselves and `least`, magnitudes [1, *shape] of terms that
+        are there at all points. Raises UnsupportedError where it is not known what rounding does
+        to the terms: of functions of which nothing is known.
+        """
+        random = np.random.default_rng(self.seed)
+        primes = Primes(np.random.default_rng((*self.seed, 1)), POINTS)
+        setting = Setting(Applications(random, 0.0, draw), primes, free=False, scale=draw)
+        given = self._numbers(draw)
+        x, y = (self._result(given, side, setting).array for side in (0, 1))
+        if setting.applications.any:
+            raise UnsupportedError("functions of which nothing is known")
+        if least is not None:
+            size = np.maximum(np.maximum(np.abs(x), np.abs(y)), least)
+            whole = difference_of_terms(x, y, size)
+            if whole <= tolerance:
+                return whole, None
+        magnitudes = self._magnitudes(given, 0) + self._magnitudes(given, 1)
+        return difference_of_terms(x, y, magnitudes), magnitudes
+
+    def magnitudes(self, draw: SparseDraw) -> Array:
+        """Return how large the terms of the side before are where `draw` says what enters."""
+        return self._magnitudes(self._numbers(draw), 0)
+
+    def _magnitudes(self, given: Sequence[PointValues], side: int) -> Array:
+        sizes = [replace(value, magnitude=np.abs(value.array)) for value in given]
+        random = np.random.default_rng(self.seed)  # nothing is drawn
+        setting = Setting(
+            Applications(random, 0.0),
+            Primes(random, POINTS),
+            free=False,
+            magnitudes=Magnitudes(rounds=False),
+        )
+        found = self._result(sizes, side, setting).magnitude
+        if found is None:
+            raise UnsupportedError("a result that is no number")
+        return found
+
+    def _result(self, given: Sequence[PointValues], side: int, setting: Setting) -> PointValues:
+        """Return what a side gives where `given` enters."""
+        pairs = zip(self.window.inputs, given, strict=True)
+        known = {id(pair[side]): value for pair, value in pairs}
+        self._evaluate((self.window.before, self.window.after)[side], known, side, setting)
+        return known[id(self.window.output[side])]
+
+    def _numbers(self, draw: SparseDraw) -> list[PointValues]:
+        random = np.random.default_rng(self.seed)
+        return [self._number(random, draw, *pair) for pair in self.window.inputs]
+
+    def _number(
+        self, random: np.random.Generator, draw: SparseDraw, before: gs.Tensor, after: gs.Tensor
+    ) -> PointValues:
+        found = self.look.type_of(before, after)
+        if found is None or not dtypes.is_float(np.dtype(found.dtype)):
+            raise UnsupportedError("an input that is no number")
+        shape = self.look.shapes[before.name]
+        if math.prod(shape) * len(draw.places[before.name]) > MOST_ELEMENTS:
+            raise UnsupportedError("more elements than are looked at")
+        numbers = draw.drawn(random, before.name, shape)
+        return PointValues(numbers, np.dtype(found.dtype))
+
     def types(self) -> tuple[dict[str, TensorType], dict[str, TensorType]]:
         """Return the types of the tensors of each side, by name, from one value of each input."""
         random = np.random.default_rng(self.seed)
@@ -142,7 +215,7 @@ class BothSides:
             found.dtype,
             setting.primes,
             with_specials=setting.free,
-            scale=setting.scale,
+            scale=setting.scale if isinstance(setting.scale, Scale) else None,
         )
 
     def _evaluate(

@@ -42,7 +42,9 @@ class PointValues:
 
     `base`, `form`: the tensor, of the same shape, that it is a function of element by element, and
     the function, where that is known. `low`, `high`: no element lies outside. `apart`: of a
-    condition, the numbers that it compares with zero.
+    condition, the numbers that it compares with zero. `magnitude`: how large the terms are that
+    each element is a sum of, and `roundings`: how many there are on the way of one, where that is
+    looked at (`operators.magnitudes`).
     """
 
     array: Array
@@ -53,6 +55,8 @@ class PointValues:
     low: float = -math.inf
     high: float = math.inf
     apart: Array | None = None
+    magnitude: Array | None = None
+    roundings: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -155,9 +159,9 @@ def drawn(
     raise UnsupportedError(f"values of {dtypes.type_name(of)}")
 
 
-def spread(array: Array) -> Array:
+def spread(array: Array, points: int = POINTS) -> Array:
     """Return `array` with an entry for every point."""
-    return np.broadcast_to(array, (POINTS, *array.shape[1:]))
+    return np.broadcast_to(array, (points, *array.shape[1:])) if len(array) == 1 else array
 
 
 def difference(a: Array, b: Array) -> float:
@@ -199,6 +203,19 @@ def difference_at_scale(a: Array, b: Array, *, together: bool) -> float:
         return float(apart(x, y).max(initial=0.0))
     size = max(np.abs(each).max(initial=0.0) for each in (x, y))
     return float(np.abs(x - y).max(initial=0.0) / size) if size else 0.0
+
+
+def difference_of_terms(a: Array, b: Array, magnitude: Array) -> float:
+    """Return how far two tensors are apart, each element beside the terms that it is a sum of."""
+    if a.shape[1:] != b.shape[1:] or a.dtype.kind != "f" or b.dtype.kind != "f":
+        return difference(a, b)
+    if not np.isfinite(a).all():
+        raise UnsupportedError("numbers that leave the range of float64")
+    if not np.isfinite(b).all():
+        return float("inf")
+    far = np.abs(a - b)
+    with np.errstate(all="ignore"):
+        return float(np.divide(far, magnitude, out=far, where=far > 0).max(initial=0.0))
 
 
 def apart(a: Array, b: Array) -> Array:

@@ -10,8 +10,19 @@ import numpy as np
 from ...core import dtypes
 from ...core.variables import is_standard
 from ...ops.traits import traits_of
+from ..magnitudes import FLOAT_TYPES
 from ..values import MOST_ELEMENTS, PointValues, UnsupportedError
-from . import arithmetic, choosing, control, linear, movement, piecewise, reduction, sequences
+from . import (
+    arithmetic,
+    choosing,
+    control,
+    linear,
+    magnitudes,
+    movement,
+    piecewise,
+    reduction,
+    sequences,
+)
 from .call import Call, Setting, unknown_elementwise
 
 __all__ = ["Call", "Setting", "results"]
@@ -41,6 +52,8 @@ def results(call: Call) -> list[PointValues]:
 
 
 def _results(call: Call) -> PointValues | list[PointValues]:
+    if call.setting.magnitudes is not None:
+        return magnitudes.of_node(call, _by_rule, call.setting.magnitudes)
     if not is_standard(call.node):
         return linear.opaque(call)
     if all(value.is_fixed for value in call.values()) or call.setting.free:
@@ -102,5 +115,5 @@ def _by_traits(call: Call) -> Rule:
 
 def unit(dtypes_of: list[np.dtype[np.generic]]) -> float:
     """Return the largest rounding unit of float types; 0 where there is none."""
-    units = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-    return max((units.get(dtypes.type_name(dtype), 0.0) for dtype in dtypes_of), default=0.0)
+    known = (FLOAT_TYPES.get(dtypes.type_name(dtype)) for dtype in dtypes_of)
+    return max((each.unit for each in known if each is not None), default=0.0)

@@ -15,8 +15,10 @@ from ...graph.declared import function_version
 from ...ops.jumps import jumps
 from ...ops.traits import attribute
 from ..applications import Applications
+from ..magnitudes import Magnitudes
 from ..residues import Primes
 from ..scales import Scale
+from ..sparse import SparseDraw
 from ..values import MOST_ELEMENTS, POINTS, Array, PointValues, UnsupportedError, spread
 
 ResultType = tuple[tuple[int, ...], np.dtype[Any]]
@@ -33,6 +35,7 @@ class Setting:
     - `rounded`: whether each result is rounded to its type.
     - `scale`: of the numbers that enter, None for usual ones. At others, functions on pieces and
       quotients are computed.
+    - `magnitudes`: where numbers are looked at by the size of their terms alone.
     - `affine`: whether nothing was multiplied by what varies as well: set by the rules.
     - `algebra`: whether laws of arithmetic may have been used: set by the rules.
     """
@@ -44,13 +47,15 @@ class Setting:
         *,
         free: bool,
         rounded: bool = False,
-        scale: Scale | None = None,
+        scale: Scale | SparseDraw | None = None,
+        magnitudes: Magnitudes | None = None,
     ) -> None:
         self.applications = applications
         self.primes = primes
         self.free = free
         self.rounded = rounded
         self.scale = scale
+        self.magnitudes = magnitudes
         self.algebra = False
         self.affine = True
 

@@ -42,7 +42,7 @@ def _loop(call: Call) -> list[PointValues]:
 
 def _stacked(rows: list[PointValues]) -> PointValues:
     points = max(row.array.shape[0] for row in rows)
-    arrays = [row.array if row.array.shape[0] == points else spread(row.array) for row in rows]
+    arrays = [spread(row.array, points) for row in rows]
     return rows[0].with_array(np.stack(arrays, axis=1))
 
 

@@ -17,6 +17,9 @@ from .call import Call, in_floats, named, types_of
 
 Rule = Callable[[Call], PointValues | list[PointValues]]
 
+# Of so many channels one or fewer may hold numbers for the others to be left out.
+_FEW = 8
+
 
 def whole(call: Call, shapes: Sequence[tuple[int, ...]]) -> list[PointValues]:
     """Apply the operator of `call` to its tensors, as a function of which nothing is known."""
@@ -79,6 +82,10 @@ def convolve(x: Array, weight: Array, window: WindowAttributes, group: int) -> A
     """Return the convolution of `x` [points, N, C, ...] with `weight` [M, C / group, ...]."""
     outputs = _outputs(window, x.shape[3:])
     merged = x.reshape(-1, *x.shape[2:])
+    if group == 1 and (used := _used(merged)) is not None:
+        return _convolve_few(merged, weight, window, used).reshape(
+            *x.shape[:2], weight.shape[0], *outputs
+        )
     windows = gathered(merged, window, outputs, 0.0)
     count, channels = merged.shape[:2]
     taps, places = math.prod(window.kernel), math.prod(outputs)
@@ -88,6 +95,27 @@ def convolve(x: Array, weight: Array, window: WindowAttributes, group: int) -> A
     rows: Array = weight.reshape(group, weight.shape[0] // group, -1)
     product = np.matmul(rows, columns).reshape(weight.shape[0], count, places).transpose(1, 0, 2)
     return np.asarray(product.reshape(*x.shape[:2], weight.shape[0], *outputs))
+
+
+def _used(x: Array) -> Array | None:
+    """Return the channels [count, few] of `x` [count, C, ...] that hold numbers other than 0.
+
+    None where many do. Of sparse draws, few do: the others need not be multiplied.
+    """
+    found = x.any(axis=tuple(range(2, x.ndim))) if x.ndim > 2 else x != 0
+    few = int(found.sum(axis=1).max(initial=0))
+    if _FEW * few >= found.shape[1]:
+        return None
+    return np.argsort(~found, axis=1, kind="stable")[:, : max(few, 1)]
+
+
+def _convolve_few(x: Array, weight: Array, window: WindowAttributes, used: Array) -> Array:
+    """Return the convolution of `x` [count, C, ...] whose channels are 0 but those `used`."""
+    outputs = _outputs(window, x.shape[2:])
+    few = np.take_along_axis(x, used.reshape(*used.shape, *(1,) * window.rank), axis=1)
+    columns = gathered(few, window, outputs, 0.0).reshape(len(x), -1, math.prod(outputs))
+    rows = weight.swapaxes(0, 1)[used].swapaxes(1, 2).reshape(len(x), len(weight), -1)
+    return np.asarray(np.matmul(rows, columns))
 
 
 def gathered(x: Array, window: WindowAttributes, outputs: Sequence[int], border: float) -> Array:
@@ -131,6 +159,18 @@ def _transposed_convolution(call: Call) -> PointValues:
     return x.with_array(result)
 
 
+def _tap_products(x: Array, weight: Array, group: int) -> Array:
+    """Return what each tap of `weight` makes of `x` [count, C, ...]: [M, taps, count, places]."""
+    count, channels = x.shape[:2]
+    if group == 1 and (used := _used(x)) is not None:
+        few = np.take_along_axis(x, used.reshape(*used.shape, *(1,) * (x.ndim - 2)), axis=1)
+        every = weight.reshape(channels, -1)[used].swapaxes(1, 2)
+        return np.asarray(np.matmul(every, few.reshape(count, used.shape[1], -1)).swapaxes(0, 1))
+    grouped = x.reshape(count, group, channels // group, -1).transpose(1, 2, 0, 3)
+    rows = weight.reshape(group, channels // group, -1).transpose(0, 2, 1)
+    return np.asarray(np.matmul(rows, grouped.reshape(group, channels // group, -1)))
+
+
 def scatter(
     x: Array, weight: Array, window: WindowAttributes, group: int, outputs: Sequence[int]
 ) -> Array:
@@ -140,28 +180,36 @@ def scatter(
     """
     begins, _ = window.pads(x.shape[3:])
     merged = x.reshape(-1, *x.shape[2:])
-    count, channels, sizes = merged.shape[0], merged.shape[1], merged.shape[2:]
-    grouped = merged.reshape(count, group, channels // group, -1)
-    made = weight.shape[1] * group
+    count, sizes, made = len(merged), merged.shape[2:], weight.shape[1] * group
+    product = _tap_products(merged, weight, group).reshape(made, *window.kernel, count, *sizes)
     full = [
         max((size - 1) * stride + reach, out + begin)
         for size, stride, reach, out, begin in zip(
             sizes, window.strides, window.reaches, outputs, begins, strict=True
         )
     ]
-    result = np.zeros((count, made, *full))
-    rows = weight.reshape(group, channels // group, weight.shape[1], *window.kernel)
+    result = np.zeros((made, count, *full))
     for tap in itertools.product(*map(range, window.kernel)):
-        every: Any = (slice(None), slice(None), slice(None), *tap)
-        part = rows[every].transpose(0, 2, 1)
-        product = np.matmul(part[None], grouped).reshape(count, made, *sizes)
-        place = tuple(
+        place: Any = tuple(
             slice(t * d, t * d + (size - 1) * stride + 1, stride)
             for t, d, size, stride in zip(tap, window.dilations, sizes, window.strides, strict=True)
         )
-        result[(slice(None), slice(None), *place)] += product
-    kept = tuple(slice(begin, begin + out) for begin, out in zip(begins, outputs, strict=True))
-    return result[(slice(None), slice(None), *kept)].reshape(*x.shape[:2], made, *outputs)
+        target: Any = (slice(None), slice(None), *place)
+        source: Any = (slice(None), *tap)
+        result[target] += product[source]
+    kept: Any = tuple(slice(begin, begin + out) for begin, out in zip(begins, outputs, strict=True))
+    within: Any = (slice(None), slice(None), *kept)
+    found: Array = result[within].swapaxes(0, 1)
+    return found.reshape(*x.shape[:2], made, *outputs)
+
+
+def _product(x: Array, y: Array) -> Array:
+    """Return the products of matrices [points, ..., rows, n] and [points, ..., n, columns]."""
+    if math.prod(y.shape[:-2]) == 1 and (used := _used(x.reshape(-1, x.shape[-1]))) is not None:
+        few = np.take_along_axis(x.reshape(-1, x.shape[-1]), used, axis=1)
+        found = np.matmul(few[:, None], y.reshape(y.shape[-2:])[used])
+        return np.asarray(found.reshape(*x.shape[:-1], y.shape[-1]))
+    return np.asarray(np.matmul(x, y))
 
 
 def _matmul(call: Call) -> PointValues:
@@ -187,7 +235,7 @@ def _matmul(call: Call) -> PointValues:
         return whole(call, [shape])[0]
     call.uses_algebra()
     call.multiplies([a, b])
-    result = np.matmul(x, y)
+    result = _product(x, y)
     if a.rank == 1:
         result = result[..., 0, :]
     if b.rank == 1:
@@ -205,7 +253,7 @@ def _gemm(call: Call) -> PointValues:
         return whole(call, [(x.shape[1], y.shape[2])])[0]
     call.uses_algebra()
     call.multiplies([a, b])
-    result = np.matmul(x, y) * float(call.attribute("alpha"))
+    result = _product(x, y) * float(call.attribute("alpha"))
     if c is not None:
         added = c.array.reshape(c.array.shape[0], *(1,) * (2 - c.rank), *c.shape)
         result = result + float(call.attribute("beta")) * added
@@ -219,14 +267,15 @@ def _batchnorm(call: Call) -> PointValues | list[PointValues]:
     if call.setting.free:
         return whole(call, [x.shape])[0]
     call.uses_algebra()
-    around = (1,) * (x.rank - 2)
-    scale, bias, mean, variance = (
-        v.array.reshape(v.array.shape[0], 1, -1, *around) for v in map(call.value, range(1, 5))
-    )
-    epsilon = float(np.float32(call.attribute("epsilon")))
+    scale, bias, mean, variance = (of_channels(call.value(at), x.rank) for at in range(1, 5))
     with np.errstate(all="ignore"):
-        factor = scale / np.sqrt(variance + epsilon)
+        factor = scale / np.sqrt(variance + float(call.attribute("epsilon")))
     return x.with_array((x.array - mean) * factor + bias)
+
+
+def of_channels(value: PointValues, rank: int) -> Array:
+    """Return numbers of channels so that they broadcast to tensors of a rank, at all points."""
+    return value.array.reshape(value.array.shape[0], 1, -1, *(1,) * (rank - 2))
 
 
 RULES: dict[str, Rule] = {

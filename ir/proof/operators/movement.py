@@ -70,7 +70,7 @@ def _unsqueeze(call: Call) -> PointValues:
 def _concat(call: Call) -> PointValues:
     values = call.values()
     points = max(value.array.shape[0] for value in values)
-    arrays = [v.array if v.array.shape[0] == points else spread(v.array) for v in values]
+    arrays = [spread(v.array, points) for v in values]
     axis = _axis(int(call.attribute("axis")), values[0].rank)
     return values[0].with_array(np.concatenate(arrays, axis=axis))
 

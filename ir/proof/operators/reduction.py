@@ -21,7 +21,8 @@ Rule = Callable[[Call], PointValues | list[PointValues]]
 _NEVER = -math.inf
 
 
-def _axes(call: Call) -> tuple[int, ...]:
+def axes_of(call: Call) -> tuple[int, ...]:
+    """Return the axes that a reduction joins."""
     if not call.x.rank:
         return ()
     axes = call.ints("axes", 1)
@@ -40,7 +41,7 @@ def _reduced_shape(call: Call, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def _sum_of(function: Callable[[Array], Array], *, mean: bool) -> Rule:
     def rule(call: Call) -> PointValues:
-        x, axes = call.x, _axes(call)
+        x, axes = call.x, axes_of(call)
         if x.dtype.kind in "iu" and not x.is_fixed and not mean:
             return _of_integers(call, function, axes)
         if function is np.square:
@@ -98,7 +99,7 @@ def _by_rows(
 
 
 def _extreme(call: Call) -> PointValues:
-    axes = _axes(call)
+    axes = axes_of(call)
     if call.x.is_fixed and axes:
         function = np.max if call.op == "ReduceMax" else np.min
         found = function(call.x.array, axis=tuple(axis + 1 for axis in axes))
@@ -108,7 +109,7 @@ def _extreme(call: Call) -> PointValues:
 
 def _symmetric(call: Call) -> PointValues:
     """A reduction of which nothing is known but that the order of the elements is no matter."""
-    axes = _axes(call)
+    axes = axes_of(call)
     return _by_rows(call, axes, _reduced_shape(call, axes), symmetric=True)
 
 

@@ -94,7 +94,7 @@ def _concat(call: Call) -> PointValues:
     rank = items[0].rank + stacks
     axis = axis + 1 if axis >= 0 else axis + rank + 1
     points = max(item.array.shape[0] for item in items)
-    arrays = [i.array if i.array.shape[0] == points else spread(i.array) for i in items]
+    arrays = [spread(i.array, points) for i in items]
     made = np.stack(arrays, axis) if stacks else np.concatenate(arrays, axis)
     return items[0].with_array(made)
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ....ir.proof.before_jumps import JumpsAhead
-from ....ir.proof.prove import NotProvedError, Proof, prove_at
+from ....ir.proof.proof import NotProvedError, Proof
+from ....ir.proof.prove import prove_at
 from ....ir.proof.sides import Equalities, PairedSizes, Side, seed_of
 from ....ir.proof.windows import ProofWindow, cone
 
