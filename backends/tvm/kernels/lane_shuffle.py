@@ -63,14 +63,12 @@ def lane_shuffle(op: LaneShuffle) -> Any:
             at = (z, row, column)
             for block, places in enumerate(op.rows):
                 whole = tirx.Ramp(0, 1, op.y.lanes)
-                joined = _joined(xs, n, at, places)
-                if op.y.dtype == HALF:
-                    joined = tirx.reinterpret(f"{HALF}x{op.y.lanes}", joined)
-                T.buffer_store(y.buffer, joined, y.spec.index(n, block, at, whole))
+                found = joined(xs, n, at, places)
+                T.buffer_store(y.buffer, found, y.spec.index(n, block, at, whole))
     return frame.func
 
 
-def _joined(xs: Sequence[Operand], n: Any, at: Sequence[Any], places: Sequence[Place]) -> Any:
+def joined(xs: Sequence[Operand], n: Any, at: Sequence[Any], places: Sequence[Place]) -> Any:
     """Return a vector of the elements at `places`."""
     from tvm import tirx
 
@@ -87,4 +85,5 @@ def _joined(xs: Sequence[Operand], n: Any, at: Sequence[Any], places: Sequence[P
             continue
         order = [i if lane is None else lanes + lane for i, lane in enumerate(own)]
         found = tirx.Shuffle([found, vector], order)
-    return found
+    half = xs[0].spec.dtype == HALF
+    return tirx.reinterpret(f"{HALF}x{lanes}", found) if half else found

@@ -18,11 +18,13 @@ from ....ir.graph.view import View
 from ..graph.concat import ConcatPlan
 from ..graph.halos import Halos
 from ..graph.quantized import IntegerConstant
+from ..kernels.depth_to_space import depth_to_space, depth_to_space_of
 from ..kernels.images import for_images
 from ..kernels.lane_shuffle import LaneShuffle, can_shuffle, lane_shuffle
 from ..kernels.repack import Repack, repack, table, table_of
 from ..kernels.settings import Settings
 from ..spec.calls import SizedKernel
+from ..spec.depth_to_space import BlocksOfChannels
 from ..spec.layout import Array, BufferSpec, Halo, Layout, no_halo, plain_spec
 from ..spec.machine import CpuMachine
 from ..spec.open_sizes import images_each
@@ -46,6 +48,14 @@ class ChannelPick:
         """Block and lane of each, [C, 2]."""
         assert self.value.layout is not None
         return self.value.layout.positions()[list(self.channels)]
+
+
+@dataclass(frozen=True)
+class SpacePick:
+    """What DepthToSpace by `blocks` makes of a blocked `value`, which nobody has moved yet."""
+
+    value: Value
+    blocks: BlocksOfChannels
 
 
 class BlockedProgram(KernelProgram):
@@ -72,6 +82,7 @@ class BlockedProgram(KernelProgram):
         self.concats = concats
         self.prologues: dict[int, DeferredPrologue] = {}  # by id of the tensor, read once
         self.picks: dict[int, ChannelPick] = {}  # by id of the tensor
+        self.spaces: dict[int, SpacePick] = {}  # by id of the tensor
         self._halos = halos
         self._held: dict[int, list[Value]] = {}
 
@@ -109,6 +120,9 @@ class BlockedProgram(KernelProgram):
         if pick is not None:
             halo = self.halo(tensor, len(pick.value.spatial))
             self.define(tensor, self.gathered(pick.value, pick.channels, halo))
+        space = self.spaces.pop(id(tensor), None)
+        if space is not None:
+            self.define(tensor, self._in_space(space, self.halo(tensor, 2)))
         return self._held.get(id(tensor), [])
 
     def shape(self, tensor: gs.Tensor) -> tuple[Any, ...]:
@@ -233,6 +247,18 @@ class BlockedProgram(KernelProgram):
         expr = self._moved(value, y, table_of(places, layout), key)
         shape = (value.shape[0], len(channels), *value.shape[2:])
         return replace(value, expr=expr, layout=layout, shape=shape)
+
+    def _in_space(self, space: SpacePick, halo: Halo) -> Value:
+        """Return what DepthToSpace makes of a blocked value, in blocks of its own."""
+        value, blocks = space.value, space.blocks
+        assert value.layout is not None
+        batch = batch_of(value.shape[0])
+        op, layout = depth_to_space_of(value.spec(raw=True), value.layout, blocks, halo, batch)
+        kernel = KernelMaker("depth_to_space", op, depth_to_space)
+        expr = self.call(kernel, [value.expr], op.y, value.shape[0])
+        spatial = op.y.spatial[1:]
+        shape = (value.shape[0], layout.channels, *spatial)
+        return replace(value, expr=expr, layout=layout, shape=shape, spatial=spatial)
 
     def _moved(self, value: Value, y: BufferSpec, entries: Array, key: Hashable) -> Any:
         """Emit the copy of what is stored of `value` to the places of a table, those of `y`."""

@@ -16,6 +16,7 @@ from ....passes.shuffle.routes import PICKING_OPS
 from ...contract.prepare import typed_view
 from ..graph.blocked_tensors import blocked_tensors
 from ..graph.concat import plan_concats
+from ..graph.depth_to_space import fold_depth_to_space
 from ..graph.groups import CanRead, FusionGroup, can_be_operand, can_broadcast, group_nodes
 from ..graph.halos import wanted_halos
 from ..graph.quantized import fold_integers
@@ -67,7 +68,7 @@ KERNELS: dict[str, KernelEmitter] = {
     **dict.fromkeys(("Resize", "Upsample"), KernelEmitter(can_emit_resize, emit_resize)),
 }
 _CHANNELS_LAST = ("Transpose", "LayerNormalization")
-_VIEWS = RESHAPES | PICKING_OPS | {DEQUANTIZE, QUANTIZE}
+_VIEWS = RESHAPES | PICKING_OPS | {DEQUANTIZE, QUANTIZE, "DepthToSpace"}
 
 
 class BlockedEmitter(GraphEmitter[BlockedProgram]):
@@ -81,7 +82,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
         elsewhere: frozenset[str] = frozenset(),
         enclosing: Enclosing | None = None,
     ) -> None:
-        graph, integers = fold_integers(fold_widened(graph))
+        graph, integers = fold_integers(fold_depth_to_space(fold_widened(graph)))
         view = typed_view(graph)
         halos = wanted_halos(
             graph, view, lambda n: border_of(n, view, machine) if _can(n, view) else None

@@ -7,10 +7,15 @@ from dataclasses import replace
 import onnx_graphsurgeon as gs
 
 from ....ir.ops.quantization.nodes import is_dequantizer, is_quantizer
+from ....ir.ops.slices import read_slice
 from ....ir.ops.traits.groups import RESHAPES
 from ....passes.shuffle.routes import picked_channels
+from ..graph.depth_to_space import read_depth_to_space
 from ..graph.quantized import quantization_of
-from .blocked import BlockedProgram, ChannelPick
+from ..graph.spatial import is_known
+from ..kernels.depth_to_space import can_move, depth_to_space_of
+from ..spec.layout import no_halo
+from .blocked import BlockedProgram, ChannelPick, SpacePick
 from .value import Value
 
 
@@ -19,13 +24,17 @@ def view_of_blocks(program: BlockedProgram, node: gs.Node) -> bool:
 
     Split and Slice where blocks begin, Gather that permutes channels, Flatten of one position,
     DequantizeLinear and QuantizeLinear by the same parameters move nothing. Other channels of a
-    Split, Slice or Gather are copied where they are read.
+    Split, Slice or Gather, and what DepthToSpace gives, are copied where they are read.
     """
     source = node.inputs[0]
     if is_dequantizer(node):
         return _dequantized(program, node)
     if is_quantizer(node):
         return _quantized(program, node)
+    if node.op == "DepthToSpace":
+        return _in_space(program, node)
+    if id(source) in program.spaces and node.op == "Slice" and _cropped(program, node):
+        return True
     value = next((v for v in program.values(source) if v.layout is not None), None)
     if value is None or value.layout is None:
         return False
@@ -66,6 +75,38 @@ def _quantized(program: BlockedProgram, node: gs.Node) -> bool:
         if quantization is not None and quantization == value.quantization:
             program.define(node.outputs[0], replace(value, scale=None))
     return bool(program.values(node.outputs[0]))
+
+
+def _in_space(program: BlockedProgram, node: gs.Node) -> bool:
+    """Leave a DepthToSpace to who reads it; False where few channels of one block are together."""
+    source = node.inputs[0]
+    if not is_known(program.view, source, node.outputs[0]):
+        return False
+    lanes = program.machine.lanes
+    value = program.blocked(source, lambda layout: layout.lanes == lanes)
+    blocks = read_depth_to_space(node)
+    assert value.layout is not None
+    op, _ = depth_to_space_of(value.spec(raw=True), value.layout, blocks, no_halo(2), None)
+    if not can_move(op):
+        return False
+    program.spaces[id(node.outputs[0])] = SpacePick(value, blocks)
+    return True
+
+
+def _cropped(program: BlockedProgram, node: gs.Node) -> bool:
+    """Leave a Slice of positions, behind a DepthToSpace, to who reads it; say if it is one."""
+    space, parts = program.spaces[id(node.inputs[0])], read_slice(node, program.view)
+    if parts is None or not set(parts) <= {2, 3} or any(p.step != 1 for p in parts.values()):
+        return False
+    height, width = space.value.spatial
+    kept = space.blocks.kept(height, width)
+    rows, columns = (
+        slice(found.start, found.stop)
+        for found in (now[parts.get(axis, slice(None))] for axis, now in enumerate(kept, start=2))
+    )
+    blocks = replace(space.blocks, crop=(rows, columns))
+    program.spaces[id(node.outputs[0])] = replace(space, blocks=blocks)
+    return True
 
 
 def _take(program: BlockedProgram, tensor: gs.Tensor, value: Value, channels: list[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...kernels.depth_to_space import DepthToSpace
 from ...kernels.elementwise import Elementwise
 from ...kernels.lane_shuffle import LaneShuffle
 from ...kernels.pack import Pack
@@ -77,6 +78,20 @@ def _lane_shuffle(op: LaneShuffle, draw: Draw) -> Meaning:
     filled = [b * op.y.lanes + lane for b, n in enumerate(op.y.blocks) for lane in range(n)]
     together = np.concatenate(values, axis=1)
     return Meaning(value=together[:, [known[op.places[slot]] for slot in filled]])
+
+
+@meaning_of.register
+def _depth_to_space(op: DepthToSpace, draw: Draw) -> Meaning:
+    values = draw.tensor(op.x, draw.size)[:, :, 0]
+    known = {(0, *place): i for i, place in enumerate(_places(op.x).tolist())}
+    filled = [b * op.y.lanes + lane for b, n in enumerate(op.y.blocks) for lane in range(n)]
+    _, _, height, width = values.shape
+    whole = np.empty((draw.images, op.y.channels, height * op.size, width * op.size), np.float32)
+    for row, column, places in op.phases:
+        chosen = [known[places[slot]] for slot in filled]
+        whole[:, :, row :: op.size, column :: op.size] = values[:, chosen]
+    rows, columns = (slice(a, a + n) for a, n in zip(op.starts, op.y.spatial[1:], strict=True))
+    return Meaning(value=whole[:, :, None, rows, columns])
 
 
 def _places(spec: BufferSpec) -> Array:
