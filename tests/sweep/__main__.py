@@ -1,8 +1,9 @@
 """Check many random graphs: `python -m tests.sweep --count 5000 --seed 0 --out faults`.
 
 Of `exact`, on graphs of each kind, or with `--kind int8` and `--kind tvm` of what these make.
-With `--seconds` it goes on for so long, with `--state FILE` from where it stood. Every graph has a
-seed of its own, a kind and a number, that draws it again: `--kind plain --seed 17 --count 1`. A
+With `--seconds` it goes on for so long, and each kind has as much of the time; with `--state FILE`
+from where it stood. Every graph has a seed of its own, a kind and a number, that draws it again:
+`--kind plain --seed 17 --count 1`. A
 graph with a fault is made smaller and written to `--out`: NAME.onnx, NAME.npz with the feed,
 NAME.txt with the fault and the model in text.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import collections
 import functools
+import gc
 import multiprocessing
 import sys
 import time
@@ -25,7 +27,7 @@ import onnx
 from .check import Fault, Report
 from .coverage import FIRED, count_rewrites, rewrites_of
 from .foreign import IS_THERE
-from .progress import SweepState
+from .progress import SECONDS, SweepState
 from .smaller import smaller
 from .subjects import SUBJECTS, fault_of
 from tests.strategies.random_graphs import KINDS, Drawn
@@ -35,6 +37,9 @@ FIRES, LIKE = "fired: ", "like: "
 _REDUCED = 2
 # Graphs that one process looks at, and the bytes of address space that it may have.
 _BATCH = 200
+# After so many the garbage of all is looked for at once: every run of a pipeline would, for a tenth
+# of the time.
+_COLLECTED = 20
 _MOST_MEMORY = 16 << 30
 
 
@@ -50,9 +55,13 @@ def write(folder: Path, name: str, drawn: Drawn, fault: Fault) -> None:
 def _numbers(kind: str, first: int, count: int, folder: Path, shared: dict) -> None:
     limit_memory()
     count_rewrites()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
     totals = collections.Counter(shared["totals"])
     for number in range(first, first + count):
         shared.update(now=number, draws=True)
+        start = time.process_time()
         drawn, found = fault_of(kind, number, lambda: shared.update(draws=False))
         _count(totals, drawn, found)
         shared["totals"] = dict(totals)  # making it smaller may end the process
@@ -64,6 +73,9 @@ def _numbers(kind: str, first: int, count: int, folder: Path, shared: dict) -> N
             _report(kind, number, drawn, found.fault, folder, reduces=alike <= _REDUCED)
         totals.update({f"{FIRES}{name}": times for name, times in FIRED.items()})
         FIRED.clear()
+        if number % _COLLECTED == 0:
+            gc.collect()
+        totals[SECONDS] += time.process_time() - start
         shared["totals"] = dict(totals)
 
 
@@ -172,7 +184,7 @@ def main() -> int:
     wrong = 0
     for kind in kinds:
         totals = state.totals.get(kind, collections.Counter())
-        told = {name: n for name, n in totals.items() if not name.startswith((FIRES, LIKE))}
+        told = {name: round(n) for name, n in totals.items() if not name.startswith((FIRES, LIKE))}
         print(f"{kind}: {told}", flush=True)
         wrong += sum(n for name, n in totals.items() if name.startswith("fault"))
     print(f"{seconds:.0f} s")
@@ -182,13 +194,14 @@ def main() -> int:
 
 
 def _all(kinds: list[str], given: argparse.Namespace, state: SweepState) -> None:
-    """Sweep the kinds in turns, in batches."""
+    """Sweep the kinds in batches: next is the kind that has had the least of the time."""
     deadline = None if given.seconds is None else time.monotonic() + given.seconds
-    waiting, running = collections.deque(kinds), []
+    waiting, running = [*kinds], []
     with multiprocessing.Manager() as manager:
         while waiting or running:
             while waiting and len(running) < given.jobs:
-                kind = waiting.popleft()
+                kind = min(waiting, key=state.seconds)
+                waiting.remove(kind)
                 first = state.next.get(kind, given.seed)
                 left = _BATCH if deadline else min(_BATCH, given.seed + given.count - first)
                 if left > 0:

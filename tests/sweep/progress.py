@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+SECONDS = "seconds"
+
 
 @dataclass
 class SweepState:
@@ -27,6 +29,10 @@ class SweepState:
             return cls(path)
         held = json.loads(path.read_text())
         return cls(path, held["next"], {k: Counter(v) for k, v in held["totals"].items()})
+
+    def seconds(self, kind: str) -> float:
+        """Return the CPU time that graphs of a kind have taken so far."""
+        return self.totals.get(kind, Counter())[SECONDS]
 
     def add(self, kind: str, after: int, totals: Counter[str]) -> None:
         """Take in what was found of the graphs of a kind before number `after`, and write it."""
