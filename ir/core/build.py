@@ -70,6 +70,20 @@ def make_node(
     return made
 
 
+def put_input(node: gs.Node, position: int, tensor: gs.Tensor) -> None:
+    """Have `node` read `tensor` at `position`.
+
+    GraphSurgeon's own lists find a node by what it is like, and so take one of another subgraph
+    that is written alike.
+    """
+    readers = node.inputs[position].outputs
+    place = next((at for at, reader in enumerate(readers) if reader is node), None)
+    if place is not None:
+        list.__delitem__(readers, place)
+    list.__setitem__(node.inputs, position, tensor)
+    _append(tensor.outputs, node)
+
+
 def linked_list(parent: Any, field: str) -> SynchronizedList:
     """Return an empty list of tensors or nodes that are linked back by their list `field`."""
     made = _new_list(SynchronizedList)

@@ -31,12 +31,15 @@ class Types:
     """The inferred types of one graph, by tensor identity, and what inference complained of.
 
     `plain` is what ONNX's inference says by itself, where it was corrected. `propagated`: whether
-    it followed the values of lists of sizes. `names` is how many names of sizes were made up since.
+    it followed the values of lists of sizes. `complains`: whether it says what is wrong, which it
+    does of no graph with an operator that it does not know. `names` is how many names of sizes were
+    made up since.
     """
 
     problem: str | None = None
     plain: Types | None = None
     propagated: bool = True
+    complains: bool = True
     names: int = 0
     _known: dict[int, TensorType | None] = field(default_factory=dict, repr=False)
     # Most tensors are never asked about, so what inference said of them is read on demand.

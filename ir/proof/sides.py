@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import onnx_graphsurgeon as gs
 
+from ..core.build import put_input
 from ..core.disjoint_sets import DisjointSets
 from ..graph.types import TensorType
 from ..graph.uses import scopes
@@ -94,7 +95,7 @@ def _read_once(
         for node in scope.nodes:
             for at, tensor in enumerate(node.inputs):
                 if one(tensor) is not tensor:
-                    node.inputs[at] = one(tensor)
+                    put_input(node, at, one(tensor))
         if scope is not graph:
             scope.outputs = [one(tensor) for tensor in scope.outputs]
 

@@ -113,6 +113,12 @@ class PointValues:
         return replace(self, base=base, form=form)
 
 
+def require_few(*sizes: int) -> None:
+    """Raise UnsupportedError where a tensor of these sizes has more elements than are looked at."""
+    if math.prod(sizes) > MOST_ELEMENTS:
+        raise UnsupportedError("more elements than are looked at")
+
+
 def constant(values: Array) -> PointValues:
     """Return the value of a constant."""
     if dtypes.is_float(values.dtype):
@@ -140,8 +146,7 @@ def drawn(
     """
     of = dtypes.numpy_dtype(dtype)
     sizes = (POINTS, *shape)
-    if math.prod(sizes) > MOST_ELEMENTS:
-        raise UnsupportedError("more elements than are looked at")
+    require_few(*sizes)
     if dtypes.is_float(of) and scale is not None:
         return PointValues(scale.drawn(random, shape, POINTS), of)
     if dtypes.is_float(of):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..core.build import make_constant
+from ..core.build import make_constant, put_input
 from ..core.constant_nodes import dense_value_of_constant_node
 from ..core.errors import ConversionError
 from ..core.variables import is_standard
@@ -105,7 +105,7 @@ def lift_weights(graph: gs.Graph) -> None:
         for reader in readers:
             for position, tensor in enumerate(reader.inputs):
                 if tensor is out:
-                    reader.inputs[position] = constant
+                    put_input(reader, position, constant)
     graph.nodes = kept
 
 

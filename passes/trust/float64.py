@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 from onnx.reference import ReferenceEvaluator
 
 from ...ir.core import dtypes
-from ...ir.core.build import make_constant, make_node, make_variable
+from ...ir.core.build import make_constant, make_node, make_variable, put_input
 from ...ir.core.errors import ExecutionError, PlanishError
 from ...ir.core.variables import dense_values, is_standard
 from ...ir.files.save import to_model
@@ -133,11 +133,11 @@ class _Widening:
                 continue
             if _takes_double(schema.inputs, position):
                 if isinstance(tensor, gs.Constant):
-                    node.inputs[position] = self._constant(tensor)
+                    put_input(node, position, self._constant(tensor))
             elif not isinstance(tensor, gs.Constant):
                 narrow = self._fresh(tensor)
                 before.append(_cast(tensor, narrow, kind))
-                node.inputs[position] = narrow
+                put_input(node, position, narrow)
         for position, tensor in enumerate(list(node.outputs)):
             kind = self._narrow(tensor)
             if kind is not None and not _takes_double(schema.outputs, position):

@@ -40,6 +40,11 @@ class Fault:
         """What faults of one cause mostly share: the text without names and numbers."""
         return f"{self.kind}: {nameless(self.text)}"
 
+    @property
+    def told_by(self) -> str:
+        """The kind, and of what raises the class of the error."""
+        return f"{self.kind} {self.text.partition(':')[0]}" if self.kind == "raises" else self.kind
+
 
 @dataclass(frozen=True)
 class Report:

@@ -5,14 +5,14 @@ Integers, booleans and shapes are equal. Floats lie within 1e-5 of the range of 
 every result of the untouched model does to that output, up to a cap; and far beyond, both models
 agree in float64. A unit of 1 behind what the result has of kernels that lose their tails counts as
 rounding. What was computed without a model to ask may differ as long as float64 is no
-further from it than from ONNX Runtime. Where a pool reads what is no number or minus infinity, or a
-layer what became infinite or no number on the way, floats are not judged.
+further from it than from ONNX Runtime. Where a pool reads what is no number or minus infinity, a
+layer what became infinite or no number on the way, or arithmetic overflows, floats are not judged.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,10 @@ import onnxruntime as ort
 from onnx import numpy_helper
 
 import planish
-from planish.ir.ops.traits.groups import LAYERS
 from planish.passes.trust.float64 import run_in_float64
 from planish.passes.trust.rounding import Rounding, rounding_of, rounding_of_tails
 
+from .on_the_way import is_number, overflows, overflows_in_16_bits, reads_no_number
 from tests.strategies.random_graphs.evaluate import run_session, session_of
 
 Array = np.ndarray[Any, Any]
@@ -32,7 +32,6 @@ Array = np.ndarray[Any, Any]
 _CAP = 1e-2
 _TOLERANCE = 1e-5
 _SEEDS = 6
-_MAXIMA = ("MaxPool", "GlobalMaxPool")
 
 
 def tolerance_of(model: onnx.ModelProto) -> float:
@@ -80,56 +79,27 @@ class Judge:
                 # x - x is 0 of all numbers; what overflows in x shows as no number.
                 marked = judged[name] & self._judged(feed, before, (np.nan,))[name]
                 fault = self._output(name, feed, before, after, marked, result)
-            if fault and fault[0] == "floats" and self._reads_no_number(feed):
+            if (
+                fault
+                and fault[0] == "floats"
+                and self._is_of_no_number(feed, before[name], after[name])
+            ):
                 self.undecided.append(name)
             elif fault:
                 return fault
         return None
-
-    def _reads_no_number(self, feed: Mapping[str, Array]) -> bool:
-        """Say whether a pool or a layer reads what makes its result a matter of order.
-
-        A pool, what is no number or minus infinity: of float32 in a row ONNX Runtime gives the
-        lowest number for either, of float64 or of rows what it was given; ONNX's reference leaves
-        what is no number out, and fails where nothing is left. A layer, what is infinite or no
-        number though the feed is neither: weights added or multiplied beforehand give the one where
-        the other was.
-        """
-        pooled = self._read_by(_MAXIMA, feed)
-        if any((np.isnan(array) | np.isneginf(array)).any() for array in pooled):
-            return True
-        if not all(_is_number(array).all() for array in feed.values()):
-            return False
-        return not all(_is_number(array).all() for array in self._read_by(LAYERS, feed))
-
-    def _read_by(self, ops: Collection[str], feed: Mapping[str, Array]) -> list[Array]:
-        """Return the floats that nodes of the graph itself read first."""
-        read = [n.input[0] for n in self.model.graph.node if n.op_type in ops]
-        return self._floats(read, feed)
 
     def overflows_in_16_bits(self, feed: Mapping[str, Array]) -> bool:
         """Say whether numbers become infinite in 16 bits on the way.
 
         The runtime keeps 32 between some nodes, and so what is infinite in one order of them only.
         """
-        if not self.is_of_16_bits or not all(_is_number(array).all() for array in feed.values()):
-            return False
-        made = [name for node in self.model.graph.node for name in node.output if name]
-        try:
-            halves = [array for array in self._floats(made, feed) if array.dtype.itemsize == 2]
-        except Exception:  # the runtime lacks kernels of bfloat16
-            return False
-        return not all(_is_number(array).all() for array in halves)
+        return self.is_of_16_bits and overflows_in_16_bits(self.model, feed)
 
-    def _floats(self, names: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
-        """Return those of the tensors of the graph itself that hold floats."""
-        if not names:
-            return []
-        asked = onnx.ModelProto.FromString(self.model.SerializeToString())
-        del asked.graph.output[:]
-        asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
-        found = run_session(session_of(asked), feed).values()
-        return [array for array in found if array.dtype.kind not in "iubO"]
+    def _is_of_no_number(self, feed: Mapping[str, Array], before: Array, after: Array) -> bool:
+        if reads_no_number(self.model, feed):
+            return True
+        return not all(is_number(a).all() for a in (before, after)) and overflows(self.model, feed)
 
     def _judged(
         self, feed: Mapping[str, Array], before: Mapping[str, Array], others: Sequence[float]
@@ -302,12 +272,6 @@ def relative_error(wanted: Array, found: Array) -> float:
     difference = np.abs(np.where(same, 0, a) - np.where(same, 0, b)).max()
     scale = np.abs(a[np.isfinite(a)]).max(initial=0)
     return float(difference / scale) if scale else float(np.inf if difference else 0)
-
-
-def _is_number(array: Array) -> Array:
-    if array.dtype.kind in "iubO":
-        return np.ones(array.shape, bool)
-    return np.isfinite(array.astype(np.float64))
 
 
 def _wild(array: Array) -> Array:

@@ -17,14 +17,14 @@ from tests.strategies.random_graphs import Drawn
 def smaller(
     drawn: Drawn, fault: Fault, verdict: Callable[[Drawn], Fault | None], most_tries: int = 400
 ) -> Drawn:
-    """Return a graph with one feed, for which `verdict` names the kind of `fault`.
+    """Return a graph with one feed, for which `verdict` names the kind of `fault`, and its error.
 
     In this process, which is the sweep's own; `drawn` itself where the fault needs all its feeds.
     """
 
     def judge(case: Case) -> str:
         found = verdict(_as_drawn(case))
-        return "" if found is None else found.kind
+        return "" if found is None else found.told_by
 
     with contextlib.suppress(PassError):
         case = Case(drawn.model, drawn.feeds[fault.feed])

@@ -83,3 +83,18 @@ def test_what_overflows_in_16_bits_on_the_way_is_not_judged():
     for least, who in ((-(2**63), OVERFLOWS), (-4, "")):
         feed = {"x": np.array([[0, least, -1, 3]])}
         assert settles(Judge(model), feed, right, lambda _: wrong, None) == who
+
+
+@pytest.mark.parametrize("constant", [3.4e38, 3.4])
+def test_what_overflows_on_the_way_is_not_judged(constant):
+    """x * c / c is x of what stays in range: a certificate says so much, and no more."""
+    model = model_of(
+        """<ir_version: 9, opset_import: ["" : 20]> g (float[2] x) => (float[] y) {
+            a = Add(x, big) b = Mul(a, c) y = Div(b, c) }""",
+        {"big": np.float32(constant), "c": np.float32(2.5e7)},
+    )
+    feed = {"x": X}
+    wanted, found = run_ort(model, feed), {"y": np.full(2, np.inf, np.float32)}
+    if constant > 1e38:
+        wanted, found = found, {"y": X + np.float32(constant)}
+    assert bool(Judge(model).differs(feed, wanted, found, None)) == (constant < 1e38)

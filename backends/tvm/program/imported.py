@@ -16,6 +16,7 @@ from ....ir.core.decline import DeclinedError
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ....ir.ops.axes.named import normal_axes, softmax_axes
+from ....ir.ops.axes.reductions import keeps_all_without_axes
 from ....ir.ops.parameters import read_parameter
 from ....ir.ops.slices import read_slice, takes_all
 from ....ir.ops.traits import attribute
@@ -88,7 +89,7 @@ def _reduces_something(node: gs.Node, view: View) -> bool:
     if shape is None or not axes.known:
         return False
     named = normal_axes(axes.ints() or range(len(shape)), len(shape))
-    if not axes.ints() and node.attrs.get("noop_with_empty_axes", 0):
+    if not axes.ints() and keeps_all_without_axes(node):
         return False
     return _are_known(named, shape)
 

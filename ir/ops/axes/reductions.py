@@ -40,6 +40,11 @@ def keeps_dims(node: gs.Node) -> bool:
     return bool(node.attrs.get("keepdims", 1) == 1)
 
 
+def keeps_all_without_axes(node: gs.Node) -> bool:
+    """Say whether a reduction of no axes reduces none, and not all. Other numbers than 1 are 0."""
+    return bool(node.attrs.get("noop_with_empty_axes", 0) == 1)
+
+
 def read_reduction(
     node: gs.Node, view: View, values_of: ValuesOf | None = None
 ) -> Reduction | None:
@@ -55,5 +60,5 @@ def read_reduction(
     if not known:
         return None
     if named is None:
-        named = [] if node.attrs.get("noop_with_empty_axes", 0) == 1 else list(range(rank))
+        named = [] if keeps_all_without_axes(node) else list(range(rank))
     return Reduction(x, tuple(sorted(set(named))), rank, keeps_dims(node))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...core.variables import dense_values
+from ...core.variables import dense_values, is_standard
 from ...graph.types import TensorType, Types
 from ...graph.uses import scopes
 from ...proto.to_proto import to_proto
@@ -57,7 +57,13 @@ def infer_by_onnx(
         plain, without = _inferred(model, False)
         if plain is None:
             problem, inferred, propagate = None, without, False
-    types = Types(problem=problem, propagated=propagate)
+    functions = {(function.domain, function.name) for function in graph.functions}
+    unknown = bool(hidden) or any(
+        not is_standard(node) and (node.domain, node.op) not in functions
+        for scope in held
+        for node in scope.nodes
+    )
+    types = Types(problem=problem, propagated=propagate, complains=not unknown)
     _collect(graph, inferred.graph, types)
     return types
 

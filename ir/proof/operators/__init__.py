@@ -11,7 +11,7 @@ from ...core import dtypes
 from ...core.variables import is_standard
 from ...ops.traits import traits_of
 from ..magnitudes import FLOAT_TYPES
-from ..values import MOST_ELEMENTS, PointValues, UnsupportedError
+from ..values import PointValues, UnsupportedError, require_few
 from . import (
     arithmetic,
     choosing,
@@ -46,8 +46,8 @@ def results(call: Call) -> list[PointValues]:
     except (ValueError, IndexError, TypeError, KeyError) as error:
         raise UnsupportedError(f"{call.op} that cannot be evaluated: {error}") from error
     values = found if isinstance(found, list) else [found]
-    if any(value.array.size > MOST_ELEMENTS for value in values):
-        raise UnsupportedError("more elements than are looked at")
+    for value in values:
+        require_few(value.array.size)
     return values
 
 

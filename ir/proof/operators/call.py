@@ -19,7 +19,7 @@ from ..magnitudes import Magnitudes
 from ..residues import Primes
 from ..scales import Scale
 from ..sparse import SparseDraw
-from ..values import MOST_ELEMENTS, POINTS, Array, PointValues, UnsupportedError, spread
+from ..values import POINTS, Array, PointValues, UnsupportedError, require_few, spread
 
 ResultType = tuple[tuple[int, ...], np.dtype[Any]]
 Body = Callable[[gs.Graph, Sequence[PointValues]], list[PointValues]]
@@ -135,8 +135,7 @@ class Call:
 def broadcast(values: Sequence[PointValues]) -> list[Array]:
     """Return the arrays with as many axes each, so that they broadcast to each other."""
     rank = max(value.rank for value in values)
-    if math.prod(np.broadcast_shapes(*(value.shape for value in values))) > MOST_ELEMENTS // POINTS:
-        raise UnsupportedError("more elements than are looked at")
+    require_few(POINTS, *np.broadcast_shapes(*(value.shape for value in values)))
     return [
         value.array.reshape(
             value.array.shape[:1] + (1,) * (rank - value.rank) + value.array.shape[1:]

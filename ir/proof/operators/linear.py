@@ -12,13 +12,15 @@ import numpy as np
 from ...ops.jumps import jumps
 from ...ops.traits import traits_of
 from ...ops.windows.attributes import WindowAttributes, window_attributes
-from ..values import POINTS, Array, PointValues, UnsupportedError, spread
+from ..values import POINTS, Array, PointValues, UnsupportedError, require_few, spread
 from .call import Call, in_floats, named, types_of
 
 Rule = Callable[[Call], PointValues | list[PointValues]]
 
 # Of so many channels one or fewer may hold numbers for the others to be left out.
 _FEW = 8
+# Windows that are written out may have so many times the elements that a tensor may have.
+_OVERLAPS = 8
 
 
 def whole(call: Call, shapes: Sequence[tuple[int, ...]]) -> list[PointValues]:
@@ -27,6 +29,7 @@ def whole(call: Call, shapes: Sequence[tuple[int, ...]]) -> list[PointValues]:
     flat = [each.reshape(POINTS, -1).T.reshape(-1) for each in read]
     rows = np.concatenate([np.empty(0), *flat])[None]
     sizes = [math.prod(shape) for shape in shapes]
+    require_few(POINTS, sum(sizes))
     places = tuple(None if v is None else (*v.shape, *types_of([v])) for v in call.inputs)
     function = (named(call), places)
     found = call.setting.applications.rows(
@@ -89,6 +92,8 @@ def convolve(x: Array, weight: Array, window: WindowAttributes, group: int) -> A
     windows = gathered(merged, window, outputs, 0.0)
     count, channels = merged.shape[:2]
     taps, places = math.prod(window.kernel), math.prod(outputs)
+    require_few(count * channels * taps * places // _OVERLAPS)
+    require_few(count, weight.shape[0], places)
     grouped = windows.reshape(count, group, channels // group * taps, places)
     columns: Array = np.ascontiguousarray(grouped.transpose(1, 2, 0, 3))
     columns = columns.reshape(group, -1, count * places)
@@ -132,6 +137,7 @@ def gathered(x: Array, window: WindowAttributes, outputs: Sequence[int], border:
         sides.append((begins[axis], max(needed, ends[axis])))
     if any(begin < 0 or end < 0 for begin, end in sides):
         raise UnsupportedError("a window with pads that cut")
+    require_few(*(sum(pair) + size for pair, size in zip(sides, x.shape, strict=True)))
     padded = np.pad(x, sides, constant_values=border) if any(map(any, sides)) else x
     strides = padded.strides
     kernel = tuple(s * d for s, d in zip(strides[2:], window.dilations, strict=True))
@@ -181,6 +187,7 @@ def scatter(
     begins, _ = window.pads(x.shape[3:])
     merged = x.reshape(-1, *x.shape[2:])
     count, sizes, made = len(merged), merged.shape[2:], weight.shape[1] * group
+    require_few(made * math.prod(window.kernel) * count * math.prod(sizes) // _OVERLAPS)
     product = _tap_products(merged, weight, group).reshape(made, *window.kernel, count, *sizes)
     full = [
         max((size - 1) * stride + reach, out + begin)
@@ -188,6 +195,7 @@ def scatter(
             sizes, window.strides, window.reaches, outputs, begins, strict=True
         )
     ]
+    require_few(count, made, *full)
     result = np.zeros((made, count, *full))
     for tap in itertools.product(*map(range, window.kernel)):
         place: Any = tuple(
@@ -205,6 +213,7 @@ def scatter(
 
 def _product(x: Array, y: Array) -> Array:
     """Return the products of matrices [points, ..., rows, n] and [points, ..., n, columns]."""
+    require_few(*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-1])
     if math.prod(y.shape[:-2]) == 1 and (used := _used(x.reshape(-1, x.shape[-1]))) is not None:
         few = np.take_along_axis(x.reshape(-1, x.shape[-1]), used, axis=1)
         found = np.matmul(few[:, None], y.reshape(y.shape[-2:])[used])

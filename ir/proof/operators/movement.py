@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core import dtypes
 from ...core.constant_nodes import dense_value_of_constant_node
-from ..values import Array, PointValues, UnsupportedError, constant, spread
+from ..values import Array, PointValues, UnsupportedError, constant, require_few, spread
 from .call import Call
 
 Rule = Callable[[Call], PointValues | list[PointValues]]
@@ -116,6 +116,7 @@ def _gather(call: Call) -> PointValues:
     indices = call.value(1).fixed().astype(np.int64)
     at = _axis(axis, x.rank)
     size = x.array.shape[at]
+    require_few(x.array.size // max(size, 1), indices.size)
     if indices.size and (indices.min() < -size or indices.max() >= size):
         raise UnsupportedError("Gather beyond the axis")
     return x.with_array(np.take(x.array, indices % max(size, 1), axis=at))
@@ -145,6 +146,7 @@ def _expand(call: Call) -> PointValues:
 def _tile(call: Call) -> PointValues:
     x = call.x
     repeats = [int(each) for each in call.value(1).fixed()]
+    require_few(x.array.size, *repeats)
     return x.with_array(np.tile(x.array, (1, *repeats)))
 
 
@@ -162,6 +164,7 @@ def _pad(call: Call) -> PointValues:
         for (begin, end), size in zip(sides, x.array.shape, strict=True)
     )
     added = [(max(begin, 0), max(end, 0)) for begin, end in sides]
+    require_few(*(sum(pair) + size for pair, size in zip(added, x.array.shape, strict=True)))
     if mode != "constant":
         if any(begin < 0 or end < 0 for begin, end in sides):
             raise UnsupportedError("Pad that cuts and repeats elements")
@@ -225,6 +228,7 @@ def _constant(call: Call) -> PointValues:
 def _range(call: Call) -> PointValues:
     start, limit, delta = (value.fixed().reshape(())[()] for value in call.values())
     dtype = call.x.dtype
+    require_few(max(0, math.ceil((float(limit) - float(start)) / float(delta))))
     made: Array = np.arange(start, limit, delta)  # type: ignore[call-overload]
     return PointValues(made.astype(np.float64 if dtypes.is_float(dtype) else dtype)[None], dtype)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...ops.axes.reductions import keeps_dims
+from ...ops.axes.reductions import keeps_all_without_axes, keeps_dims
 from ...ops.jumps import jumps
 from ...ops.traits import traits_of
 from ...ops.windows.attributes import WindowAttributes, window_attributes
@@ -27,7 +27,7 @@ def axes_of(call: Call) -> tuple[int, ...]:
         return ()
     axes = call.ints("axes", 1)
     if not axes:
-        if call.node.attrs.get("noop_with_empty_axes", 0):
+        if keeps_all_without_axes(call.node):
             return ()
         return tuple(range(call.x.rank))
     return tuple(sorted({axis % call.x.rank for axis in axes}))

@@ -80,9 +80,9 @@ def _cast(call: OperatorCall) -> Result:
 
 
 def _reduce(fold: str, call: OperatorCall) -> Result:
-    keepdims = bool(call.attribute("keepdims", 1))
+    keepdims = call.attribute("keepdims", 1) == 1
     axes = call.optional_numbers(1, "axes")
-    if axes == () and call.attribute("noop_with_empty_axes", 0):
+    if axes == () and call.attribute("noop_with_empty_axes", 0) == 1:
         return call.value(0)
     return call.count(numbers.reduce, call.numbers(0), fold, axes or None, keepdims)
 

@@ -66,7 +66,7 @@ def _extremum(largest: bool, call: OperatorCall) -> fx.Node:
         indexing.extremum,
         call.tensor(0),
         call.attribute("axis", 0),
-        bool(call.attribute("keepdims", 1)),
+        call.attribute("keepdims", 1) == 1,
         bool(call.attribute("select_last_index", 0)),
         largest,
     )

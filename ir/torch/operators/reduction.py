@@ -16,9 +16,9 @@ from ..functions import reduction
 
 def _reduce(target: Callable[..., Any], call: OperatorCall) -> Result:
     axes = call.fixed(1, "axes")
-    keepdims = bool(call.attribute("keepdims", 1))
+    keepdims = call.attribute("keepdims", 1) == 1
     if not axes:
-        if call.attribute("noop_with_empty_axes", 0):
+        if call.attribute("noop_with_empty_axes", 0) == 1:
             return call.function(target, call.tensor(0), (), keepdims)
         axes = None
     return call.function(target, call.tensor(0), axes, keepdims)

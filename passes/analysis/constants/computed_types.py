@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.core.build import make_constant
+from ....ir.core.build import make_constant, put_input
 from ....ir.core.errors import ExecutionError
 from ....ir.graph.clone import clone
 from ....ir.graph.types import Types
@@ -55,7 +55,7 @@ def _fill(graph: gs.Graph, types: Types, round_: int) -> bool:
         if id(tensor) in values:
             name = f"{tensor.name}_computed_{round_}"
             made.setdefault(id(tensor), make_constant(name, values[id(tensor)]))
-            node.inputs[place] = made[id(tensor)]
+            put_input(node, place, made[id(tensor)])
     return bool(made)
 
 

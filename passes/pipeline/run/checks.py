@@ -25,7 +25,7 @@ def check_left(
         check(state.graph, sort=applied.by_hand)
         if interface is not None:
             check_interface(interface, state.graph)
-    if applied.edits and before.problem is None:
+    if applied.edits and before.complains and before.problem is None:
         problem = state.analyses.types.problem
         if problem is not None:
             raise PassError(f"types and shapes do not infer any more: {problem}")

@@ -410,3 +410,15 @@ def test_options_are_set_on_every_pass_that_has_them():
 def test_options_that_no_pass_has_are_refused():
     with pytest.raises(PipelineError, match="no pass of the pipeline takes class-axis or max-drop"):
         planish.Pipeline.parse("exact").with_options(max_drop=0.01, class_axis=2)
+
+
+def test_a_complaint_that_was_hidden_before_is_no_fault_of_a_pass():
+    """Inference complains of nothing beside an operator that it does not see."""
+    graph = graph_of(
+        """g (float[1] x) => (bool[] y, float two) {
+            y = RegexFullMatch <pattern = "a"> (text)
+            two = Constant <value_float = 1.0, value_int = 1> () }""",
+        {"text": np.array(["a"], object)},
+    )
+    result = Pipeline.parse("fold-constants").run(graph, verify="off", strict=True)
+    assert "RegexFullMatch" not in ops(result.graph)

@@ -3,9 +3,9 @@
 Inference lets a window of `ceil_mode` start in the pad at the end, multiplies sizes and scales in
 another precision, forgets the output padding of a padded ConvTranspose, takes the ends of a Slice
 backwards for others, leaves an empty list of axes alone where runtimes squeeze all, does not count
-axes from the end below opset 11, takes what one branch gives for what both do, and has one name for
-the sizes of all elements of a sequence. What a kernel writes is what counts. (onnx 1.23, ONNX
-Runtime 1.32.)
+axes from the end below opset 11, takes any number for a yes where runtimes want 1, takes what one
+branch gives for what both do, and has one name for the sizes of all elements of a sequence. What a
+kernel writes is what counts. (onnx 1.23, ONNX Runtime 1.32.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ....graph.view import View
 from ...parameters import read_parameter
-from ...traits.groups import POOLS
+from ...traits.groups import POOLS, REDUCTIONS
 from . import axes, broadcasts, missing, slices, windows
 from .rule import RuntimeShape, values_of
 
@@ -35,6 +35,7 @@ _RULES = {
     "Slice": slices.SLICE,
     "Range": slices.RANGE,
     "Concat": axes.CONCAT,
+    **dict.fromkeys(REDUCTIONS, axes.REDUCTION),
     "Squeeze": axes.SQUEEZE,
     "Unsqueeze": axes.UNSQUEEZE,
     "Einsum": broadcasts.EINSUM,

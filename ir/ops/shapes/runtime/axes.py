@@ -1,4 +1,4 @@
-"""Axes that are counted from the end or not listed: Squeeze, Unsqueeze, Concat."""
+"""Axes that are counted from the end or not listed: Squeeze, Unsqueeze, Concat, reductions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from ....core.variables import dense_values
 from ....graph.view import View
 from ...axes.named import normal_axes
+from ...axes.reductions import read_reduction
 from ...parameters import input_of, read_parameter
 from .rule import Rule, RuntimeShape, values_of
 
@@ -67,6 +68,21 @@ def _unsqueezed(node: gs.Node, view: View) -> RuntimeShape | None:
     return RuntimeShape(tuple(1 if axis in ones else next(rest) for axis in range(rank)))
 
 
+def _may_keep_all(node: gs.Node, opset: int) -> bool:
+    """Inference takes other numbers than 0 and 1 for yes, runtimes for no."""
+    return node.attrs.get("noop_with_empty_axes", 0) not in (0, 1)
+
+
+def _reduced(node: gs.Node, view: View) -> RuntimeShape | None:
+    found, x = read_reduction(node, view, values_of(view)), view.shape(node.inputs[0])
+    if found is None or x is None:
+        return RuntimeShape(None)
+    sizes = enumerate(x)
+    if found.keepdims:
+        return RuntimeShape(tuple(1 if axis in found.axes else size for axis, size in sizes))
+    return RuntimeShape(tuple(size for axis, size in sizes if axis not in found.axes))
+
+
 def _joined(node: gs.Node, view: View) -> RuntimeShape | None:
     shapes = [view.shape(tensor) for tensor in node.inputs]
     first, axis = shapes[0], node.attrs["axis"]
@@ -80,5 +96,6 @@ def _joined(node: gs.Node, view: View) -> RuntimeShape | None:
 
 
 CONCAT = Rule(_names_last_axes, _joined)
+REDUCTION = Rule(_may_keep_all, _reduced)
 SQUEEZE = Rule(_names_odd_axes, _squeezed)
 UNSQUEEZE = Rule(_names_last_axes, _unsqueezed)

@@ -479,3 +479,15 @@ def test_types_of_slices_that_inference_is_not_to_see():
     types = infer_types(graph)
     found = {t.name: types.of(t) for node in graph.nodes for t in node.outputs}
     assert [found[name].dtype for name in names] == [np.float32] * len(names)
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize("kept", [0, 1, 2, -1])
+def test_a_reduction_of_no_axes_keeps_them_where_it_says_1(kept, keepdims):
+    model = model_of(
+        f"""g (float[3, 2] x) => (float[] y) {{ a = ReduceL1
+            <noop_with_empty_axes = {kept}, keepdims = {keepdims}> (x, none) y = Neg(a) }}""",
+        {"none": np.zeros(0, np.int64)},
+    )
+    found = run_ort(model, {"x": np.ones((3, 2), np.float32)})["y"].shape
+    assert shapes_of(model) == {"a": found, "y": found}

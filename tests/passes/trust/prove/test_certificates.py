@@ -266,3 +266,35 @@ def _with_folded(graph, change):
     (conv,) = (node for node in made.nodes if node.op == "Conv")
     conv.inputs[1].values = change(conv.inputs[1].values).astype(np.float32)
     return made
+
+
+@pytest.mark.parametrize(
+    ("node", "size"),
+    [
+        ("y = Pad(b, p)", np.zeros(4, np.int64)),
+        ("y = Tile(b, p)", np.ones(2, np.int64)),
+        ("one = Constant<value_int=1>() y = Range(k, p, one)", np.array(4, np.int64)),
+    ],
+)
+def test_what_unfolds_by_sizes_that_a_feed_may_give_is_not_evaluated(node, size):
+    """Random points of integers are as large as memory is not."""
+    text = f"""g (float[N] x, int64 p) => (int64[] y, float[] z) {{
+        a = Constant<value_ints=[1, 2]>() k = Constant<value_int=0>() u = Constant<value_ints=[0]>()
+        b = Unsqueeze(a, u) z = Relu(x) {node} }}"""
+    graph = graph_of(
+        text.replace("int64 p", f"int64[{', '.join(map(str, size.shape))}] p"), {"p": size}
+    )
+    result = planish.Pipeline.parse("exact").run(graph, verify="prove", strict=True)
+    assert result.certificate is not None
+
+
+def test_equal_nodes_of_two_branches_are_told_apart():
+    branch = "[n] t = Clip(b, lowest)"
+    text = f"""g (bool c, int64[2] x) => (int64[] y, int64[] z, int64[] d) {{
+        a = BitwiseNot(x) b = BitwiseNot(x) lowest = Constant<value_int=-3>() d = Identity(b)
+        y = If(c) <then_branch=f () => (int64[] s) {{ s = Identity(a) }},
+                   else_branch=g () => (int64[] t) {{ {branch} }}>
+        z = If(c) <then_branch=f () => (int64[] s) {{ s = Neg(a) }},
+                   else_branch=g () => (int64[] t) {{ {branch} }}> }}"""
+    result = planish.Pipeline.parse("exact").run(graph_of(text), verify="prove", strict=True)
+    assert result.certificate is not None
