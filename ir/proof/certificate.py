@@ -15,10 +15,12 @@ from ..core.errors import CertificateError
 from ..core.shown import Shown, Summary
 from .claims import SAMPLED, TRIED, WORDS, EditClaim, OpenOutput, WindowClaim, counts
 from .fields import Fields, is_count
+from .magnitudes import FLOAT_TYPES
 from .proof import CLAIMS, Claim, SizesShown
+from .rounding_bound import NO_ROUNDING, RoundingBound
 
 FORMAT = "planish-certificate"
-VERSION = 2
+VERSION = 3
 MOST_BYTES = 1 << 26
 
 
@@ -73,6 +75,13 @@ class Certificate(Shown):
         ]
         line = f"{line}: {', '.join(parts)}" if parts else line
         return f"{line}; {self._outputs()}"
+
+    def bound(self, edit: EditClaim) -> RoundingBound:
+        """Return the weakest bound of the windows of an edit: none, or what moves the most."""
+        if edit.claim == SAMPLED:
+            return RoundingBound(none=WORDS[SAMPLED])
+        found = [self.windows[place].bound for place in edit.windows]
+        return max(found, key=lambda each: (bool(each.none), each.relative), default=NO_ROUNDING)
 
     def words(self, edit: EditClaim) -> str:
         """Say what holds of an edit, and whether that is of the sizes only that were tried."""
@@ -175,6 +184,19 @@ def _window(found: Fields) -> WindowClaim:
         evaluated=found.number("evaluated"),
         sizes=cast(SizesShown, found.word("sizes", get_args(SizesShown))),
         looks=found.count("looks"),
+        ranges=tuple(found.number_of("ranges", each) for each in found.items("ranges")),
+        bound=_bound(found.object("bound")),
+    )
+
+
+def _bound(found: Fields) -> RoundingBound:
+    return RoundingBound(
+        absolute=found.number("absolute"),
+        relative=found.number("relative"),
+        type=found.word("type", ("", *FLOAT_TYPES)),
+        overflows=found.truth("overflows"),
+        underflows=found.truth("underflows"),
+        none=found.name("none"),
     )
 
 

@@ -18,10 +18,13 @@ from .before_jumps import JumpsAhead
 from .certificate import Certificate
 from .claims import SAMPLED, OpenOutput, WindowClaim, weakest
 from .digests import Digests
-from .proof import CLAIMS, NotProvedError
+from .proof import CLAIMS, NotProvedError, Proof
 from .prove import prove_at
 from .sides import Equalities, PairedSizes, Side, seed_of
 from .windows import ProofWindow, cone
+
+# How much larger a bound of rounding may be at the points of a checker.
+_MOST_TIMES = 2.0
 
 
 def check_certificate(before: Model, after: Model, certificate: Certificate) -> Certificate:
@@ -62,7 +65,7 @@ def check_certificate(before: Model, after: Model, certificate: Certificate) -> 
             raise _refused(claim, f"it is '{proof.claim}', not '{claim.claim}'")
         if proof.sizes != claim.sizes:
             raise _refused(claim, f"sizes are '{proof.sizes}', not '{claim.sizes}'")
-        windows.append(WindowClaim.of(window, replace(proof, claim=claim.claim), early, late))
+        windows.append(_bounded(window, replace(proof, claim=claim.claim), (early, late), claim))
         equal.enter(*window.output)
     opened = _open_outputs(early, late, equal, certificate)
     _check_edits(certificate)
@@ -77,6 +80,27 @@ def check_certificate(before: Model, after: Model, certificate: Certificate) -> 
         open_outputs=opened,
         sizes=tuple(sizes.tried),
     )
+
+
+def _bounded(
+    window: ProofWindow, proof: Proof, sides: tuple[Side, Side], claim: WindowClaim
+) -> WindowClaim:
+    """Return what was shown of a window now, with the bound of rounding for the ranges it claims.
+
+    What folded constants were rounded by is seen at other points, so that a bound may be another.
+    """
+    if len(claim.ranges) != len(window.inputs):
+        raise _refused(claim, "its ranges are not those of its inputs")
+    found = WindowClaim.of(window, proof, sides, claim.ranges)
+    now, then = found.bound, claim.bound
+    more = (
+        now.absolute > _MOST_TIMES * then.absolute
+        or now.relative > _MOST_TIMES * then.relative
+        or (now.overflows, now.underflows) != (then.overflows, then.underflows)
+    )
+    if not then.none and (now.none or more):
+        raise _refused(claim, f"rounding may move it by {now.absolute:.1e}, {now.none or now.type}")
+    return found
 
 
 def _require_once(windows: Sequence[WindowClaim]) -> None:

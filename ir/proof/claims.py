@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from .proof import CLAIMS, Claim, Proof, SizesShown
+from .rounding_bound import RoundingBound, bound_of
 from .sides import Side
 from .windows import ProofWindow
 
@@ -23,6 +24,7 @@ class WindowClaim:
       from, pair by pair, which are known to be equal.
     - `before`, `after`: how many nodes compute it.
     - `claim`, `difference`, `units`, `evaluated`, `sizes`, `looks`: see `Proof`.
+    - `ranges`: how large each input may be for `bound` to hold.
     """
 
     name: str
@@ -36,10 +38,20 @@ class WindowClaim:
     evaluated: float
     sizes: SizesShown
     looks: int
+    ranges: tuple[float, ...]
+    bound: RoundingBound
 
     @classmethod
-    def of(cls, window: ProofWindow, proof: Proof, before: Side, after: Side) -> WindowClaim:
-        """Return what `proof` shows of `window`, whose tensors are of the two sides."""
+    def of(
+        cls, window: ProofWindow, proof: Proof, sides: tuple[Side, Side], ranges: Sequence[float]
+    ) -> WindowClaim:
+        """Return what `proof` shows of `window`, whose tensors are of two sides, before and after.
+
+        `ranges`: the largest |x| of each input.
+        """
+        before, after = sides
+        opsets = int(before.graph.opset), int(after.graph.opset)
+        bound = bound_of(window, proof, opsets, ranges)
         return cls(
             name=window.output[1].name,
             output=(before.reference(window.output[0]), after.reference(window.output[1])),
@@ -52,7 +64,18 @@ class WindowClaim:
             evaluated=float(f"{proof.evaluated:.2g}"),
             sizes=proof.sizes,
             looks=proof.looks,
+            ranges=tuple(ranges),
+            bound=replace(
+                bound,
+                absolute=_rounded_up(bound.absolute),
+                relative=_rounded_up(bound.relative),
+            ),
         )
+
+
+def _rounded_up(number: float) -> float:
+    """Return the next number of two digits: a bound stays one."""
+    return float(f"{number * 1.05:.2g}") if number else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,17 +138,40 @@ class BothSides:
         """Return how large the terms of the side before are where `draw` says what enters."""
         return self._magnitudes(self._numbers(draw), 0)
 
+    def rounded_magnitudes(
+        self, side: int, ranges: Sequence[float], kept: Magnitudes
+    ) -> tuple[Array, float]:
+        """Return how large the terms of a side are where no input is larger than its range.
+
+        With it how many roundings there are on the way of a term. Raises UnsupportedError where
+        either is not known.
+        """
+        given = []
+        for pair, largest in zip(self.window.inputs, ranges, strict=True):
+            found = self.look.type_of(*pair)
+            if found is None or not dtypes.is_float(np.dtype(found.dtype)):
+                raise UnsupportedError("an input that is no number")
+            array = np.full((2, *self.look.shapes[pair[0].name]), largest)  # of one all would vary
+            given.append(PointValues(array, np.dtype(found.dtype), magnitude=array))
+        result = self._of_magnitudes(given, side, kept)
+        assert result.magnitude is not None
+        return result.magnitude[0], result.roundings
+
     def _magnitudes(self, given: Sequence[PointValues], side: int) -> Array:
         sizes = [replace(value, magnitude=np.abs(value.array)) for value in given]
+        found = self._of_magnitudes(sizes, side, Magnitudes(rounds=False)).magnitude
+        assert found is not None
+        return found
+
+    def _of_magnitudes(
+        self, given: Sequence[PointValues], side: int, kept: Magnitudes
+    ) -> PointValues:
         random = np.random.default_rng(self.seed)  # nothing is drawn
         setting = Setting(
-            Applications(random, 0.0),
-            Primes(random, POINTS),
-            free=False,
-            magnitudes=Magnitudes(rounds=False),
+            Applications(random, 0.0), Primes(random, POINTS), free=False, magnitudes=kept
         )
-        found = self._result(sizes, side, setting).magnitude
-        if found is None:
+        found = self._result(given, side, setting)
+        if found.magnitude is None:
             raise UnsupportedError("a result that is no number")
         return found
 

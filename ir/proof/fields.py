@@ -66,6 +66,24 @@ class Fields:
             raise self.wrong(name)
         return float(found)
 
+    def number_of(self, name: str, found: Any) -> float:
+        """Return an item that has to be a finite number from 0 on."""
+        return Fields({name: found}, self.path, self.place).number(name)
+
+    def truth(self, name: str) -> bool:
+        """Return a truth value."""
+        found = self.value(name)
+        if not isinstance(found, bool):
+            raise self.wrong(name)
+        return found
+
+    def object(self, name: str) -> Fields:
+        """Return an object."""
+        found = self.value(name)
+        if not isinstance(found, dict):
+            raise self.wrong(name)
+        return Fields(found, self.path, f"{self.place}{name}.")
+
     def items(self, name: str) -> list[Any]:
         """Return a list."""
         found = self.value(name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from .axes.open_sizes import Look
 
 Claim = Literal["exact", "identity", "rounding", "jump"]
 CLAIMS: tuple[Claim, ...] = ("exact", "identity", "rounding", "jump")  # what says most comes first
@@ -23,7 +25,7 @@ class Proof:
     result is rounded to its own type, in rounding units of the least precise of these; 0 where that
     was not looked at: of what is exact, and of layers, whose sums are long, without large
     constants. `sizes`: whether that holds of the sizes that are "given", of "all" sizes that are
-    open, or was "tried" at some; `looks`: at how many.
+    open, or was "tried" at some; `looks`: at how many, of which `look` is the first.
     """
 
     claim: Claim
@@ -32,6 +34,7 @@ class Proof:
     evaluated: float = 0.0
     sizes: SizesShown = "given"
     looks: int = 1
+    look: Look | None = field(default=None, repr=False, compare=False)
 
 
 class NotProvedError(Exception):

@@ -65,7 +65,7 @@ def _weakest(proofs: Sequence[Proof]) -> Proof:
     if not proofs:
         raise NotProvedError("of the sizes that were tried, it can have none")
     found = max(proofs, key=lambda proof: (CLAIMS.index(proof.claim), proof.difference))
-    return replace(found, looks=len(proofs))
+    return replace(found, looks=len(proofs), look=proofs[0].look)
 
 
 def _proofs(
@@ -85,7 +85,8 @@ def _proofs(
     for at, look in enumerate(looks):
         each = BothSides(window=window, look=look, opsets=opsets, seed=(*seed, at))
         try:
-            found.append(shown_at(each, facts, leeway, at_scales=needed and at == 0))
+            shown = shown_at(each, facts, leeway, at_scales=needed and at == 0)
+            found.append(replace(shown, look=look))
         except UnknownSizesError as reason:
             if look.sizes is not None:
                 raise

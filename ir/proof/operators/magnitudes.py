@@ -239,11 +239,11 @@ class _Rule:
     multiplies: bool = False
 
 
-def _several(call: Call) -> int:
-    return len(call.values())
+def _additions(call: Call) -> int:
+    return len(call.values()) - 1
 
 
-_ADDED = _Rule(_sum, _several)
+_ADDED = _Rule(_sum, _additions)
 _KEPT = _Rule(_same)
 _REDUCED = _Rule(_by_rule(reduction.RULES), _joined)
 _LARGEST = _Rule(_largest)
@@ -257,14 +257,14 @@ _RULES: dict[str, _Rule] = {
     "Conv": _Rule(_by_rule(linear.RULES), _taps, True),
     "ConvTranspose": _Rule(_by_rule(linear.RULES), _scattered, True),
     "Div": _Rule(_quotient, lambda call: 1, True),
-    "Gemm": _Rule(_gemm, lambda call: _inner(call) + 3, True),
+    "Gemm": _Rule(_gemm, lambda call: _inner(call) + 2, True),
     "GlobalAveragePool": _REDUCED,
     "HardSigmoid": _Rule(_hard_sigmoid, lambda call: 2),
     "HardSwish": _Rule(_scaled(1.5), lambda call: 4),
     "LeakyRelu": _Rule(_scaled(1.0, "alpha"), lambda call: 1),
     "MatMul": _Rule(_by_rule(linear.RULES), _inner, True),
     "Max": _LARGEST,
-    "Mean": _Rule(_mean, _several),
+    "Mean": _Rule(_mean, lambda call: len(call.values())),
     "Min": _LARGEST,
     "Mul": _Rule(_product, lambda call: 1, True),
     "Neg": _KEPT,

@@ -7,9 +7,10 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import VerificationError
 from ....ir.graph.trail import Trail
 from ....ir.proof.certificate import Certificate
-from ...engine.context import Context
+from ...engine.context import Context, Feeds
 from ...trust.prove.attribution import Edited
 from ...trust.prove.certify import Origin, certify
+from ...trust.prove.ranges import MeasuredRanges
 from ...trust.prove.refute import refute
 from .failures import Refuted
 
@@ -33,11 +34,14 @@ class Proving:
         self._edited += [Edited(name, tuple(nodes)) for nodes in trailed]
         self._edited += [Edited(name, None)] * (edits - len(trailed))
 
-    def certificate(self, graph: gs.Graph) -> Certificate:
+    def certificate(self, graph: gs.Graph, feeds: Feeds | None) -> Certificate:
         """Return what is proved of `graph`, the result. Raises Refuted where an input shows that
         it computes something else.
+
+        `feeds`: on which rounding is bounded; None for numbers up to 1.
         """
-        found = certify(self._original, graph, self._origin, self._edited)
+        ranges = None if feeds is None else MeasuredRanges(self._original, feeds)
+        found = certify(self._original, graph, self._origin, self._edited, ranges)
         if not self._edited:
             return found
         finite = not found.is_complete

@@ -125,7 +125,9 @@ class Run:
             dumped=tuple(self._recorder.dumped),
             remarks=remarks,
             comparison=self._comparison(),
-            certificate=None if proving is None else proving.certificate(self._state.graph),
+            certificate=None
+            if proving is None
+            else proving.certificate(self._state.graph, self._feeds.fitting),
         )
 
     def _comparison(self) -> Comparison | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
@@ -13,6 +13,8 @@ from ....ir.proof.sides import Side
 from ....ir.proof.windows import cone
 from .attribution import Edited, WindowPlaces, attributed, tensors_of_nodes
 from .search import WindowSearch
+
+Ranges = Callable[[Sequence[str]], Mapping[str, float]]
 
 
 class Origin:
@@ -30,9 +32,17 @@ class Origin:
 
 
 def certify(
-    original: gs.Graph, graph: gs.Graph, origin: Origin, edits: Sequence[Edited]
+    original: gs.Graph,
+    graph: gs.Graph,
+    origin: Origin,
+    edits: Sequence[Edited],
+    ranges: Ranges | None = None,
 ) -> Certificate:
-    """Return what can be shown of `graph`, which `edits` have made of a copy of `original`."""
+    """Return what can be shown of `graph`, which `edits` have made of a copy of `original`.
+
+    `ranges`: returns how large tensors of `original` are, of names; those that it leaves out, or
+    all, are taken to be 1 at most.
+    """
     digests = Digests()
     before, after = Side(original, digests), Side(graph, digests)
     stands_for = {
@@ -43,8 +53,16 @@ def certify(
     }
     search = WindowSearch(before, after, stands_for)
     left = search.run()
+    begins = {a.name for shown in search.shown for a, _ in shown.window.inputs}
+    known = {} if ranges is None else ranges(sorted(begins))
     windows = tuple(
-        WindowClaim.of(shown.window, shown.proof, before, after) for shown in search.shown
+        WindowClaim.of(
+            shown.window,
+            shown.proof,
+            (before, after),
+            [known.get(a.name, 1.0) for a, _ in shown.window.inputs],
+        )
+        for shown in search.shown
     )
     first = tensors_of_nodes([node for _, node in origin.nodes], before)
     claims = attributed(
