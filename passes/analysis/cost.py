@@ -91,6 +91,38 @@ def cost(graph: Model, sizes: Mapping[str, int] | None = None) -> GraphCost:
         return _cost(graph, sizes or {})
 
 
+def costs_in_bodies(graph: gs.Graph) -> dict[int, NodeCost]:
+    """Return the cost of every node in a body of If, Loop or Scan, by the node's `id`.
+
+    Of one run of the body, at the sizes that `cost` takes. A node that holds bodies itself is
+    unknown. Raises GraphError where the graph contradicts itself.
+    """
+    with contradiction_told(graph):
+        types = infer_types(graph)
+        sized = graph
+        if any(_is_dynamic(tensor) for tensor in graph.inputs):
+            sized = _with_sizes(graph, {})
+        of_sizes = with_computed_sizes(sized, infer_types(sized))
+        counter = _CostCounter(of_sizes, _unknown_functions(graph))
+        for node in sized.nodes:  # weights are counted at their first reader
+            counter.node(node, None)
+        return {
+            id(node): counter.node(same, _first_shape(node, types))
+            for node, same in zip(_inner_nodes(graph), _inner_nodes(sized), strict=True)
+        }
+
+
+def _inner_nodes(graph: gs.Graph) -> list[gs.Node]:
+    """Return the nodes of all bodies in `graph`, at any depth."""
+    found: list[gs.Node] = []
+    waiting = list(graph.nodes)
+    while waiting:
+        for body in subgraphs_of(waiting.pop()):
+            found += body.nodes
+            waiting += body.nodes
+    return found
+
+
 def _check_sizes(graph: gs.Graph, sizes: Mapping[str, int]) -> None:
     """Raise GraphError where no input has a dimension of a name in `sizes`."""
     dims = [dim for tensor in graph.inputs if _is_dynamic(tensor) for dim in tensor.shape]
@@ -106,15 +138,12 @@ def _cost(graph: gs.Graph, sizes: Mapping[str, int]) -> GraphCost:
     dynamic = any(_is_dynamic(tensor) for tensor in graph.inputs)
     if not dynamic:
         types = with_computed_sizes(graph, types)
-    shown = [types.of(node.outputs[0]) if node.outputs else None for node in graph.nodes]
+    shown = [_first_shape(node, types) for node in graph.nodes]
     if dynamic:
         graph = _with_sizes(graph, sizes)
         types = with_computed_sizes(graph, infer_types(graph))
     counter = _CostCounter(types, _unknown_functions(graph))
-    nodes = tuple(
-        counter.node(node, None if output is None else output.shape)
-        for node, output in zip(graph.nodes, shown, strict=True)
-    )
+    nodes = tuple(counter.node(node, shape) for node, shape in zip(graph.nodes, shown, strict=True))
     return GraphCost(
         nodes=nodes,
         macs=sum(n.macs or 0 for n in nodes),
@@ -123,6 +152,11 @@ def _cost(graph: gs.Graph, sizes: Mapping[str, int]) -> GraphCost:
         bytes_moved=sum(n.bytes_moved or 0 for n in nodes),
         unknown=sum(n.macs is None or n.bytes_moved is None for n in nodes),
     )
+
+
+def _first_shape(node: gs.Node, types: Types) -> Shape | None:
+    found = types.of(node.outputs[0]) if node.outputs else None
+    return None if found is None else found.shape
 
 
 def _is_dynamic(tensor: gs.Tensor) -> bool:

@@ -14,11 +14,11 @@ import onnx_graphsurgeon as gs
 from ...ir.ops.shapes.infer import infer_types
 from ..diff.model_diff import BodyDiff, BodyPath
 from ..diff.wiring import Wiring
-from .document import GraphEntry, GroupEntry, LinkEntry, NodeEntry, ReportDocument
+from .document import GraphEntry, GroupEntry, LinkEntry, NodeEntry
 from .graph_entry import node_entry
 from .links import body_links
 
-_BODY = "body"
+BODY = "body"  # the kind of a group
 
 
 @dataclass(frozen=True)
@@ -31,27 +31,20 @@ class _PlacedBody:
     holder: int
 
 
-def with_bodies(
-    report: ReportDocument, graphs: Sequence[gs.Graph], found: Iterable[BodyDiff] = ()
-) -> ReportDocument:
-    """Return `report` with the nodes of all bodies of `graphs`, and what became of them."""
-    bodies = [_bodies(graph) for graph in graphs]
-    if not any(bodies):
-        return report
-    entries = tuple(map(_extended, report.graphs, graphs, bodies))
-    counts = [len(entry.nodes) for entry in entries]
-    measures = tuple(
-        replace(m, values=m.values + (None,) * (counts[m.graph] - len(m.values)))
-        for m in report.measures
-    )
-    links = report.links
-    if len(bodies) > 1:
-        places = [{body.path: body.first for body in own} for own in bodies]
-        links += tuple(_links(found, places))
-    return replace(report, graphs=entries, measures=measures, links=links)
+def with_bodies(entry: GraphEntry, graph: gs.Graph) -> GraphEntry:
+    """Return `entry` with the nodes of all bodies of `graph`, and groups of them."""
+    bodies = _bodies(graph)
+    return _extended(entry, graph, bodies) if bodies else entry
 
 
-def _links(found: Iterable[BodyDiff], places: Sequence[dict[BodyPath, int]]) -> Iterator[LinkEntry]:
+def nodes_in_bodies(graph: gs.Graph) -> list[gs.Node]:
+    """Return the nodes of all bodies of `graph`, in the order of their entries."""
+    return [node for body in _bodies(graph) for node in body.wiring.nodes]
+
+
+def links_in_bodies(graphs: Sequence[gs.Graph], found: Iterable[BodyDiff]) -> Iterator[LinkEntry]:
+    """Yield what became of the nodes of bodies of the first graph in the second."""
+    places = [{body.path: body.first for body in _bodies(graph)} for graph in graphs]
     for each in found:
         if each.before in places[0] and each.after in places[1]:
             yield from body_links(each, places[0][each.before], places[1][each.after])
@@ -126,5 +119,5 @@ def _groups(
             group = groups[place_of[holder]]
             groups[place_of[holder]] = replace(group, nodes=(*group.nodes, *held))
         elif held:
-            groups.append(GroupEntry(kind=_BODY, label=nodes[holder].op, nodes=(holder, *held)))
+            groups.append(GroupEntry(kind=BODY, label=nodes[holder].op, nodes=(holder, *held)))
     return tuple(groups)

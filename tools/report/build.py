@@ -14,7 +14,7 @@ from ..diff.diff import diff
 from ..diff.model_diff import ModelDiff
 from ..diff.wiring import Wiring
 from .agreement import agreement_of
-from .bodies import with_bodies
+from .bodies import links_in_bodies, with_bodies
 from .document import AgreementEntry, GroupEntry, ReportDocument
 from .figures import Feeds, Figures, Measuring, measure_graphs, one_feed
 from .front import front_entry
@@ -110,6 +110,8 @@ def two_models(
     first = replace(first, groups=without_circles(old, first))
     entry = replace(entry, groups=without_circles(new, entry))
     graphs = (source.graph, spelled.graph)
+    first, entry = map(with_bodies, (first, entry), graphs)
+    links += tuple(links_in_bodies(graphs, found.bodies))
     measured = Figures()
     if measuring is not None:
         measure_graphs(graphs, (first, entry), measuring, measured, feeds)
@@ -121,7 +123,7 @@ def two_models(
                 lambda: sqnr_measure(*graphs, links, (first, entry), feed),
             )
             measured.measures += [] if sqnr is None else [sqnr]
-    report = ReportDocument(
+    return ReportDocument(
         title=_title(before.file, after.file),
         kind="diff",
         made=made,
@@ -133,7 +135,6 @@ def two_models(
         latencies=tuple(measured.latencies),
         unknown=tuple(measured.unknown),
     )
-    return with_bodies(report, graphs, found.bodies)
 
 
 def search_report(
@@ -207,10 +208,11 @@ def model_report(
     entry = graph_entry(
         spelled.graph, role="model", file=model.file, size=model.bytes, groups=_calls(spelled)
     )
+    entry = with_bodies(entry, spelled.graph)
     measured = Figures()
     if measuring is not None:
         measure_graphs((spelled.graph,), (entry,), measuring, measured, feeds)
-    report = ReportDocument(
+    return ReportDocument(
         title=model.file,
         kind="model",
         made=made,
@@ -219,7 +221,6 @@ def model_report(
         latencies=tuple(measured.latencies),
         unknown=tuple(measured.unknown),
     )
-    return with_bodies(report, (spelled.graph,))
 
 
 def _title(before: str, after: str) -> str:

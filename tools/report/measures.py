@@ -14,40 +14,47 @@ from ...backends.contract.registry import lower
 from ...ir.core.dtypes import is_float
 from ...ir.core.errors import PlanishError
 from ...ir.core.extras import missing_package
-from ...passes.analysis.cost import cost
+from ...passes.analysis.cost import cost, costs_in_bodies
 from ...passes.analysis.observe.capture import TensorCapture
 from ...passes.analysis.roofline import Machine, roofline
 from ..diff.wiring import Wiring
+from .bodies import BODY, nodes_in_bodies
 from .document import GraphEntry, LatencyEntry, LinkEntry, MeasureEntry
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 _LARGEST_CAPTURE = 1 << 30  # bytes of inner tensors that are held at once
 _BURSTS = 5  # of runs, whose spread tells whether two models differ in time
 _ROUNDING = 1e-6  # of sums of float32
+_IN_BODIES = "of nodes in bodies for one run of the body"
 
 
 def cost_measures(graph: gs.Graph, place: int, machine: Machine | None) -> list[MeasureEntry]:
     """Return MACs, parameters and bytes of each node of a graph, and its share of the roofline.
 
-    Raises PlanishError where the graph contradicts itself.
+    Those of nodes in bodies are of one run of the body, which totals and shares leave out: how
+    often it runs, data may say. Raises PlanishError where the graph contradicts itself.
     """
-    found = cost(graph)
+    found, inner = cost(graph), nodes_in_bodies(graph)
     kept = {id(node) for node in Wiring(graph, graph).nodes}
     held = [id(node) in kept for node in graph.nodes]
     nodes = [each for each, keep in zip(found.nodes, held, strict=True) if keep]
+    if inner:
+        of_bodies = costs_in_bodies(graph)
+        nodes += [of_bodies[id(node)] for node in inner]
     columns: list[tuple[str, str, str, Sequence[float | None], float]] = [
         ("macs", "MACs", "MAC", [n.macs for n in nodes], found.macs),
         ("parameters", "parameters", "", [n.parameters for n in nodes], found.parameters),
         ("bytes", "bytes moved", "B", [n.bytes_moved for n in nodes], found.bytes_moved),
     ]
+    note = _IN_BODIES if inner else ""
     measures = [
-        _measure(name, label, place, unit, values, total)
+        _measure(name, label, place, unit, values, total, note)
         for name, label, unit, values, total in columns
     ]
     if machine is not None:
         roofs = roofline(found, machine)
         times = [each for each, keep in zip(roofs.nodes, held, strict=True) if keep]
-        shares = [each.share for each in times]
+        shares = [each.share for each in times] + [None] * len(inner)
         measures.append(_measure("roofline", "roofline share", place, "share", shares, None))
     return measures
 
@@ -59,6 +66,7 @@ def _measure(
     unit: str,
     values: Sequence[float | None],
     total: float | None,
+    note: str = "",
 ) -> MeasureEntry:
     return MeasureEntry(
         id=name,
@@ -68,6 +76,7 @@ def _measure(
         better="low",
         values=tuple(values),
         total=total,
+        note=note,
     )
 
 
@@ -98,7 +107,7 @@ def time_measure(
     }
     heaviest = _heaviest(graph, entry)
     values: list[float | None] = [None] * len(entry.nodes)
-    rest = times.rest
+    rest, inside = times.rest, 0.0
     for layer in times.layers:
         at = next((places[name] for name in layer.nodes if name in places), None)
         if at is None:
@@ -106,6 +115,11 @@ def time_measure(
         else:
             at = heaviest.get(at, at)
             values[at] = (values[at] or 0.0) + layer.seconds
+            inside += layer.seconds if entry.nodes[at].body else 0.0
+    total = times.total - inside
+    if inside:  # it is in the time of the node that holds the body, too
+        more = max(0.0, times.whole - total)
+        rest, total = rest + more, total + more
     measure = MeasureEntry(
         id=f"time-{backend}",
         label=f"time on {backend}",
@@ -113,8 +127,9 @@ def time_measure(
         unit="s",
         better="low",
         values=tuple(values),
-        total=times.total,
+        total=total,
         rest=rest,
+        note=_IN_BODIES if any(node.body for node in entry.nodes) else "",
     )
     return measure, lambda: compiled(feed)
 
@@ -143,16 +158,21 @@ def latencies_in_turn(
 
 
 def _heaviest(graph: gs.Graph, entry: GraphEntry) -> dict[int, int]:
-    """Return for each node of a group that with most multiply-accumulates, else the first."""
+    """Return for each node of a group that with most multiply-accumulates, else the first.
+
+    Not for nodes in bodies, whose kernels run inside that of the node that holds them.
+    """
     if not entry.groups:
         return {}
     kept = {id(node) for node in Wiring(graph, graph).nodes}
     found = zip(graph.nodes, cost(graph).nodes, strict=True)
     macs = [each.macs or 0 for node, each in found if id(node) in kept]
     return {
-        at: max(group.nodes, key=lambda place: (macs[place], -place))
+        at: max((n for n in group.nodes if n < len(macs)), key=lambda n: (macs[n], -n))
         for group in entry.groups
+        if group.kind != BODY
         for at in group.nodes
+        if at < len(macs)
     }
 
 

@@ -166,6 +166,7 @@ def pass_rows(report: ReportDocument) -> list[dict[str, Any]]:
     if report.run is None:
         return []
     told = (p for p in report.run["passes"] if p["edits"] or p["declined"] or p["remarks"])
+    places = _places(report)
     return [
         {
             "name": each["name"],
@@ -176,9 +177,25 @@ def pass_rows(report: ReportDocument) -> list[dict[str, Any]]:
             "error": "" if each["error"] is None else f"{float(each['error']):.1e}",
             "declined": len(each["declined"]) or "",
             "remarks": each["remarks"] + ([each["undone"]] if each["undone"] else []),
+            "touched": [_link(name, places) for name in each.get("touched", ())],
         }
         for each in told
     ]
+
+
+def _places(report: ReportDocument) -> dict[str, tuple[int, int]]:
+    """Return the graph and the place of each node by its name: after, where it is there still."""
+    return {
+        node.name: (side, at)
+        for side, graph in enumerate(report.graphs)
+        for at, node in reversed(list(enumerate(graph.nodes)))
+    }
+
+
+def _link(name: str, places: dict[str, tuple[int, int]]) -> dict[str, Any]:
+    """Return a node that a pass touched: neither before nor after, where another made it go."""
+    side, at = places.get(name, (0, -1))
+    return {"name": name, "side": side, "at": at, "when": ("before", "after")[side]}
 
 
 def decline_groups(report: ReportDocument) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import onnx
 import pytest
 
 import planish
+from planish.passes.analysis.cost import costs_in_bodies
 
 from tests.helpers import graph_of, model_of
 
@@ -148,6 +149,35 @@ def test_unknown_shapes_and_subgraphs_are_left_out_and_said():
     assert found.nodes[0].macs is None
     assert found.unknown >= 1
     assert found.macs == 0
+
+
+def test_nodes_in_bodies_cost_what_they_cost_outside_for_one_run():
+    layer = "Conv<pads=[1,1,1,1]>"
+    graph = graph_of(
+        f"""g (float[N,3,9,9] x, bool c) => (float[] y) {{
+        a = {layer}(x, w)
+        y = If (c) <then_branch = t () => (t1) {{ t0 = Relu(a) t1 = {layer}(t0, v) }},
+                    else_branch = e () => (e2) {{ e2 = If (c) <
+                        then_branch = d () => (d1) {{ d1 = {layer}(a, w2) }},
+                        else_branch = f () => (f1) {{ f1 = {layer}(x, w) }}> }}>
+        }}""",
+        {"w": zeros(8, 3, 3, 3), "v": zeros(8, 8, 3, 3), "w2": zeros(8, 8, 3, 3)},
+    )
+    alone = planish.cost(
+        graph_of(
+            f"""g (float[N,3,9,9] x) => (float[] y, float[] z, float[] u) {{
+            a = {layer}(x, w) b = Relu(a) y = {layer}(b, v) z = {layer}(a, w2) u = {layer}(x, w)
+            }}""",
+            {"w": zeros(8, 3, 3, 3), "v": zeros(8, 8, 3, 3), "w2": zeros(8, 8, 3, 3)},
+        )
+    )
+    expected = {(n.op, n.macs, n.parameters, n.bytes_moved) for n in alone.nodes[1:]}
+    found = costs_in_bodies(graph)
+    holders = [each for each in found.values() if each.op == "If"]
+    inner = [each for each in found.values() if each.op != "If"]
+    assert {(n.op, n.macs, n.parameters, n.bytes_moved) for n in inner} == expected
+    assert [(each.macs, each.bytes_moved) for each in holders] == [(None, None)]
+    assert len(inner) == 4
 
 
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose", "Gemm", "MatMul"])

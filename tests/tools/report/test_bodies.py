@@ -55,7 +55,12 @@ def test_nodes_of_bodies_stand_behind_the_others_and_in_a_group_of_their_holder(
     assert {n.name: n.body for n in entry.nodes}["sum"] == "then_branch of 'choice'"
     assert {n.name: n.body for n in entry.nodes}["minus"] == "then_branch of 'deep'"
     assert {len(measure.values) for measure in report.measures} == {len(names)}
-    assert all(measure.values[-1] is None for measure in report.measures)
+    moved = next(measure for measure in report.measures if measure.id == "bytes")
+    assert moved.values[names.index("sum")] == 4 * (6 + 3 + 6)
+    assert moved.values[names.index("same")] == 4 * (6 + 6)
+    assert moved.values[names.index("choice")] is None  # what runs of it, data say
+    assert moved.total == 2 * 4 * (6 + 6)
+    assert "one run of the body" in moved.note
 
 
 def test_what_became_of_nodes_in_bodies_is_linked():
@@ -68,6 +73,18 @@ def test_what_became_of_nodes_in_bodies_is_linked():
         linked = [at for link in report.links for at in (link.before, link.after)[side]]
         assert sorted(linked) == list(range(len(entry.nodes)))
     assert "then_branch of" not in page(report)  # it is in the document, packed
+
+
+def test_times_of_nodes_in_bodies_are_theirs_and_in_no_total():
+    feeds = [{"x": np.ones((2, 3), np.float32), "c": np.array(True)}]
+    measuring = Measuring(machine=Machine(1e11, 1e10), threads=1)
+    report = model_report(_given(_graph()), made=MADE, feeds=feeds, measuring=measuring)
+    time = next(measure for measure in report.measures if measure.id == "time-onnxruntime")
+    of = dict(zip((node.name for node in report.graphs[0].nodes), time.values, strict=True))
+    assert 0 < of["sum"] < of["choice"]
+    assert of["minus"] is None  # the branch that does not run
+    outer = sum(of[name] for name in ("before", "choice", "last"))
+    assert time.rest == pytest.approx(time.total - outer)
 
 
 @pytest.mark.parametrize("name", ["choice", "deep"])

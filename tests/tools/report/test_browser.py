@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from tests.tools.report.conftest import EVIL
+from planish.tools.report.build import GivenModel, model_report
+from planish.tools.report.document import FrontEntry, FrontPoint
+from planish.tools.report.page import page as page_of
+
+from tests.helpers import graph_of
+from tests.tools.report.conftest import EVIL, MADE
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="Playwright is missing: pip install 'planish[browser]'"
@@ -113,6 +120,26 @@ def test_groups_open_and_close(open_page, html):
     assert page.locator("#graph-1 g.node").count() == 5
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_all_shows_all_of_a_graph_that_is_wider_than_tall(open_page, width):
+    readers = " ".join(f"y{i} = Relu(x)" for i in range(12))
+    outputs = ", ".join(f"float[4] y{i}" for i in range(12))
+    graph = graph_of(f"g (float[4] x) => ({outputs}) {{ {readers} }}")
+    made = model_report(GivenModel(graph=graph, file="m"), made=MADE)
+    page = open_page(page_of(made), viewport={"width": width, "height": 800})
+    page.click("#tab-graph")
+    page.click("#fit")
+    canvas = page.locator("#graph-0 svg.drawing").bounding_box()
+    nodes = page.locator("#graph-0 g.node rect").evaluate_all(
+        "all => all.map((node) => node.getBoundingClientRect().toJSON())"
+    )
+    assert len(nodes) in (0, 25)  # none where they are too small, but a strip
+    assert all(
+        node["left"] >= canvas["x"] and node["right"] <= canvas["x"] + canvas["width"]
+        for node in nodes
+    )
+
+
 def test_search_finds_by_name_and_operator_and_takes_names_for_names(open_page, html):
     page = open_page(html)
     title = page.title()
@@ -166,6 +193,43 @@ def test_the_keyboard_walks_along_the_graph(open_page, html):
     assert selected.get_attribute("id") == "g1-node-1"
     page.keyboard.press("Escape")
     assert page.locator("#details").is_hidden()
+
+
+def test_a_pass_leads_to_the_nodes_that_it_touched(open_page, html):
+    page = open_page(html)
+    page.click("#tab-passes")
+    row = page.locator("tr[data-pass=fold-batchnorm]")
+    row.locator("summary").click()
+    touched = row.locator("li").all_inner_texts()
+    assert "norm before" in touched
+    row.locator("li >> text=norm").click()
+    assert page.locator("#graph-0 g.node.selected").count() == 1
+    assert "BatchNormalization norm" in page.locator("#details").inner_text()
+
+
+@pytest.mark.parametrize("width", [390, 1000])
+def test_the_labels_of_a_front_are_as_large_as_other_text(open_page, document, width):
+    axes = (("latency", "s", "low"), ("drop", "share", "low"))
+    points = tuple(
+        FrontPoint(
+            label=f"p{i}", values={"latency": 0.01 / (i + 1), "drop": 0.013 * i}, pipeline="a"
+        )
+        for i in range(5)
+    )
+    with_front = replace(document, front=FrontEntry(axes=axes, points=points))
+    page = open_page(page_of(with_front), viewport={"width": width, "height": 800})
+    page.click("#tab-front")
+    boxes = page.locator("#front-plot text").evaluate_all(
+        "all => all.map((text) => text.getBoundingClientRect().toJSON())"
+    )
+    assert min(min(box["height"], box["width"]) for box in boxes) >= 11
+    assert all(box["left"] >= 0 and box["right"] <= width for box in boxes)
+    ticks = page.locator("#front-plot > g:nth-of-type(1) text").evaluate_all(
+        "all => all.map((text) => text.getBoundingClientRect().toJSON())"
+    )
+    assert all(one["right"] < two["left"] for one, two in pairwise(ticks))
+    page.set_viewport_size({"width": 500, "height": 800})
+    page.wait_for_function("document.querySelector('#front-plot').viewBox.baseVal.width > 400")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,7 +3,10 @@
 function drawFront() {
   const { axes, points } = report.front;
   const [x, y] = axes;
-  const width = 640, height = 380, margin = { top: 16, right: 24, bottom: 48, left: 76 };
+  // In pixels as they are shown, so that text is as large on a phone as elsewhere.
+  const width = Math.max(280, Math.min(720, byId("front-plot").clientWidth));
+  const height = Math.round(Math.max(280, width * 0.6));
+  const margin = { top: 16, right: 24, bottom: 48, left: 76 };
   const scale = ([name], range) => d3.scaleLinear()
     .domain(d3.extent(points, (point) => number(point.values[name]))).nice().range(range);
   const along = scale(x, [margin.left, width - margin.right]);
@@ -11,7 +14,7 @@ function drawFront() {
   const svg = d3.select("#front-plot").attr("viewBox", `0 0 ${width} ${height}`);
   svg.selectAll("*").remove();
   svg.append("g").attr("transform", `translate(0,${height - margin.bottom})`)
-    .call(d3.axisBottom(along).ticks(6).tickFormat((value) => shown(value, x[1])));
+    .call(d3.axisBottom(along).ticks(width < 480 ? 4 : 6).tickFormat((value) => shown(value, x[1])));
   svg.append("g").attr("transform", `translate(${margin.left},0)`)
     .call(d3.axisLeft(up).ticks(6).tickFormat((value) => shown(value, y[1])));
   svg.append("text").attr("class", "axis").attr("x", width / 2).attr("y", height - 8).text(x[0]);

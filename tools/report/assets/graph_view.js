@@ -69,8 +69,16 @@ class GraphView {
 
   fit() {
     const [width, height] = this.size;
-    const k = Math.min(1, (height - 16) / this.layout.height);
-    this.svg.call(this.zoom.transform, d3.zoomIdentity.translate(width / 2, 8).scale(k));
+    let k = Math.min(1, (height - 16) / this.layout.height);
+    let left = 0, right = 0;
+    if (k >= FAR) { // else nodes are no wider than a strip
+      const placed = this.layout.bands.map((band) => placeBand(this.layout, band));
+      left = Math.min(...placed.map((each) => each.left));
+      right = Math.max(...placed.map((each) => each.right));
+      k = Math.min(k, (width - 16) / Math.max(right - left, 1));
+    }
+    const x = width / 2 - (k * (left + right)) / 2;
+    this.svg.call(this.zoom.transform, d3.zoomIdentity.translate(x, 8).scale(k));
   }
 
   scaleBy(factor) {

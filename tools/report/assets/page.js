@@ -19,6 +19,9 @@ class Page {
     }));
     document.addEventListener("keydown", (event) => this.key(event));
     window.addEventListener("hashchange", () => this.fromHash());
+    window.addEventListener("resize", () => {
+      if (this.front && !byId("panel-front").hidden) drawFront();
+    });
     this.fromHash();
   }
 
@@ -40,7 +43,7 @@ class Page {
     if (remember) history.replaceState(null, "", `#${name}`);
     if (name === "graph") this.openGraph();
     if (name === "layers" && !this.layers) this.layers = new LayerTable(this);
-    if (name === "front" && !this.front) this.front = drawFront();
+    if (name === "front") this.front = drawFront();
   }
 
   openGraph() {
