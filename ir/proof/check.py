@@ -12,8 +12,10 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
+from ..core import dtypes
 from ..core.errors import CertificateError
 from ..files.given import Model, as_graph
+from ..graph.types import TensorType
 from .before_jumps import JumpsAhead
 from .certificate import Certificate
 from .claims import SAMPLED, OpenOutput, WindowClaim, weakest
@@ -124,6 +126,33 @@ def require_same_interface(before: Side, after: Side) -> None:
     for a, b in zip(before.graph.inputs, after.graph.inputs, strict=True):
         if (a.dtype, a.shape) != (b.dtype, b.shape):
             raise CertificateError(f"input '{a.name}' is of another type in the model after")
+    found = after.outputs_inferred()
+    for a, b, inferred in zip(before.graph.outputs, after.graph.outputs, found, strict=True):
+        if not _declares_as_much(a, b, inferred):
+            raise CertificateError(
+                f"output '{b.name}' is declared as {_declared(b)} in the model after, and as "
+                f"{_declared(a)} before; declare what it was"
+            )
+
+
+def _declares_as_much(before: gs.Tensor, after: gs.Tensor, inferred: TensorType | None) -> bool:
+    """Say whether an output is declared as before, but for sizes that follow from the graph."""
+    if before.dtype != after.dtype or before.shape == after.shape:
+        return bool(before.dtype == after.dtype)
+    known = None if inferred is None else inferred.shape
+    wanted = before.shape if before.shape is not None else [None] * len(after.shape or ())
+    if after.shape is None or len(wanted) != len(after.shape):
+        return False
+    own = known if known is not None and len(known) == len(wanted) else [None] * len(wanted)
+    return all(
+        b == a or (b == size if isinstance(b, int) else not isinstance(a, int))
+        for a, b, size in zip(wanted, after.shape, own, strict=True)
+    )
+
+
+def _declared(tensor: gs.Tensor) -> str:
+    name = "no type" if tensor.dtype is None else dtypes.type_name(tensor.dtype)
+    return name if tensor.shape is None else f"{name} {list(tensor.shape)}"
 
 
 def _opsets(before: Side, after: Side) -> tuple[int, int]:

@@ -48,6 +48,8 @@ _HALF, _MOST_UNITS_OF_HALF = 2.0**-12, 4.0
 _LARGE, _ROUNDINGS_OF_LAYERS = 2.0**13, 2.0**10
 # By how many roundings a node may move a result, where cancelling makes nothing of it.
 _MOST_ROUNDINGS = 16.0
+# A difference that is no part of a size: of results that were drawn, or of other numbers.
+_LARGEST_PART = 0.5
 # Of the seeds of sparse draws.
 _OF_TERMS = 2
 
@@ -91,9 +93,7 @@ def shown_at(points: BothSides, facts: WindowFacts, leeway: float, *, at_scales:
     if found.types_differ:
         raise NotProvedError("the sides give other element types")
     if found.whole > max(tolerance, _IDENTITY):
-        raise NotProvedError(
-            f"the sides differ by {found.whole:.1e} of their size at random points"
-        )
+        raise NotProvedError(_differ(found.whole, "at random points"))
     looked_at = not facts.layers or facts.large
     evaluated = _rounded(points, facts, leeway) if looked_at else 0.0
     if at_scales:
@@ -159,15 +159,20 @@ def _at_scales(
             )
         if each.whole > max(tolerance, _IDENTITY):
             sizes = " and ".join(f"{size:g}" for size in scale.sizes)
-            raise NotProvedError(
-                f"the sides differ by {each.whole:.1e} of their size at numbers near {sizes}"
-            )
+            raise NotProvedError(_differ(each.whole, f"at numbers near {sizes}"))
         found = replace(
             found,
             whole=max(found.whole, each.whole),
             at_jumps=max(found.at_jumps, each.at_jumps),
         )
     return found
+
+
+def _differ(far: float, where: str) -> str:
+    """Say that the sides differ; how far, where that is a part of what they give."""
+    if far < _LARGEST_PART:
+        return f"the sides differ by {far:.1e} of their size {where}"
+    return f"the sides differ altogether {where}, with what is no arithmetic left open"
 
 
 def _is_number(points: BothSides, before: gs.Tensor, after: gs.Tensor) -> bool:

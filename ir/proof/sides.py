@@ -59,6 +59,18 @@ class Side:
         shapes = (t.shape for t in self.graph.inputs if not isinstance(t, gs.Constant))
         return any(not isinstance(size, int) for shape in shapes for size in shape or ())
 
+    def outputs_inferred(self) -> list[TensorType | None]:
+        """Return the types of the outputs as they follow from the graph, whatever they declare."""
+        kept = [(t, t.shape) for t in self.graph.outputs if not isinstance(t, gs.Constant)]
+        for tensor, _ in kept:
+            if id(tensor) not in self.inputs:
+                tensor.shape = None
+        types = infer_types(self.graph)
+        found = [types.of(tensor) for tensor in self.graph.outputs]
+        for tensor, shape in kept:
+            tensor.shape = shape
+        return found
+
     def types(self, chosen: Mapping[tuple[str, int], int] | None) -> tuple[Types, bool]:
         """Return the types by name, and whether they fit together.
 

@@ -23,6 +23,7 @@ from ....ir.ops.traits import traits_of
 from ....ir.run.feeds import Feed, random_feeds
 from ....ir.run.reference import Reference
 from ..verify import Verifier
+from .to_the_bit import differs_to_the_bit
 
 # Of the constants of a graph whose values inputs are given.
 _MOST_CONSTANTS = 64
@@ -63,9 +64,14 @@ def refute(
                 return Refutation(feed, kind, error.output or "", str(error))
         except FeedError:
             continue
+        if kind in _OF_INTEGERS:
+            found = differs_to_the_bit(before, after, feed)
+            if found is not None:
+                return Refutation(feed, kind, *found)
     return None
 
 
+_OF_INTEGERS = ("integers at the ends of their range", "integers that no float type holds")
 _NAN = "NaN everywhere"
 
 
@@ -80,10 +86,10 @@ def _suspicious(graph: gs.Graph, seed: int, finite: bool) -> Iterator[tuple[str,
     integers = [name for name, array in plain.items() if array.dtype.kind in "iu"]
     if integers and not _decides_sizes(graph, integers):
         ends = {name: _at_the_ends(random, plain[name]) for name in integers}
-        yield "integers at the ends of their range", {**plain, **ends}
+        yield _OF_INTEGERS[0], {**plain, **ends}
         if finite:
             odd = {name: _beyond_floats(random, plain[name]) for name in integers}
-            yield "integers that no float type holds", {**plain, **odd}
+            yield _OF_INTEGERS[1], {**plain, **odd}
     if finite:
         yield "other random numbers", plain
     if floats and finite:
@@ -141,7 +147,7 @@ def _beyond_floats(random: np.random.Generator, like: np.ndarray[Any, Any]) -> A
     """Return integers of one bit more than float16, float32 and float64 hold, where they fit."""
     _, high = dtypes.integer_limits(like.dtype)
     found = [n for n in (2**8 + 1, 2**11 + 1, 2**24 + 1, 2**53 + 1) if n <= high]
-    return random.choice(np.array(found or [high]).astype(like.dtype), like.shape)
+    return np.resize(random.permutation(np.array(found or [high]).astype(like.dtype)), like.shape)
 
 
 def _beside(

@@ -131,8 +131,27 @@ def test_a_certificate_of_a_wrong_model_does_not_hold(graph, result):
         for each in result.certificate.windows
     )
     forged = replace(result.certificate, after=forged.digest, windows=windows)
-    with pytest.raises(CertificateError, match="the sides differ by"):
+    with pytest.raises(CertificateError, match="the sides differ"):
         check_certificate(graph, wrong, forged)
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda y: setattr(y, "shape", [9, *y.shape[1:]]), "is declared as float32"),
+        (lambda y: setattr(y, "shape", [*y.shape, 1]), "is declared as float32"),
+        (lambda y: setattr(y, "dtype", np.dtype(np.float64)), "is declared as float64"),
+    ],
+)
+def test_an_output_that_is_declared_otherwise_is_refused(graph, result, declare, message):
+    after = planish.clone(result.graph)
+    after.outputs[0].shape = [2, *after.outputs[0].shape[1:]]
+    graph = planish.clone(graph)
+    graph.outputs[0].shape = [2, *after.outputs[0].shape[1:]]
+    declare(after.outputs[0])
+    certificate = replace(result.certificate, after=Side(after, Digests()).digest)
+    with pytest.raises(CertificateError, match=message):
+        check_certificate(graph, after, certificate)
 
 
 def test_claims_that_say_too_much_do_not_hold(graph, result):
