@@ -155,8 +155,13 @@ def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
 
 
 def _unary(call: Call) -> PointValues:
-    """A function of one element: known where the element is, uninterpreted elsewhere."""
+    """A function of one element: known where the element is, uninterpreted elsewhere.
+
+    With more operands than one, of which a bound of Clip is one, nothing is known of it.
+    """
     x = call.x
+    if len(call.values()) > 1:
+        return unknown_elementwise(call, call.values(), x.dtype)
     function = function_of(call.node, call.opset) if x.is_real else None
     if x.is_fixed and function is not None:
         return x.with_array(function(x.array))

@@ -205,6 +205,8 @@ def sorted_rows(rows: Array) -> Array:
 
 
 def named(call: Call) -> tuple[Any, ...]:
-    """Return what two nodes have in common that compute the same function."""
+    """Return what two nodes have in common that compute the same function of the same operands."""
     attributes = tuple(sorted((k, repr(v)) for k, v in call.node.attrs.items()))
-    return (call.node.domain or "", call.op, function_version(call.op, call.opset), attributes)
+    given = tuple(place for place, value in enumerate(call.inputs) if value is not None)
+    version = function_version(call.op, call.opset)
+    return (call.node.domain or "", call.op, version, attributes, given)
