@@ -1,6 +1,8 @@
 """LayerNormalization of an image's channels, between two Transposes: one kernel in blocks.
 
 Transpose(0, 2, 3, 1) -> LayerNormalization -> Transpose(0, 3, 1, 2)      none of which is stored
+
+It reads bytes, and stores them where QuantizeLinear follows.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
+from ....ir.ops.quantization.nodes import is_quantizer
+from ..graph.channels_last import rolls
 from ..graph.groups import FusionGroup
+from ..graph.quantized import quantization_of
 from ..graph.spatial import is_known
 from ..kernels.channel_normalization import ChannelNormalization, channel_normalization
 from ..kernels.elements import FLOAT
@@ -41,13 +46,16 @@ def emit_channel_normalization(program: BlockedProgram, node: gs.Node) -> bool:
     if program.values(node.outputs[0]):
         return True
     site = _site(node, program.view)
-    if site is None or node is site.after or any(map(program.is_elsewhere, site[:3])):
+    if site is None or any(map(program.is_elsewhere, site[:3])):
         return False
+    followers = _followers(program, site)
+    if node is site.after:
+        return any(program.values(each.outputs[0]) for each in followers)
     x = next(
         (
             value
             for value in program.values(site.before.inputs[0])
-            if value.layout is not None and value.scale is None and value.dtype == FLOAT
+            if value.layout is not None and (value.scale is not None or value.dtype == FLOAT)
         ),
         None,
     )
@@ -55,8 +63,9 @@ def emit_channel_normalization(program: BlockedProgram, node: gs.Node) -> bool:
         return False
     if node is site.before:
         return True
-    program.nodes = site[:3]
-    y = KernelResult(program, FusionGroup(site.after), x.layout, x.shape[0])
+    program.nodes = (*site[:3], *followers)
+    y = KernelResult(program, FusionGroup(site.after, followers), x.layout, x.shape[0])
+    y.follow()
     op = ChannelNormalization(
         x=x.spec(),
         y=y.spec,
@@ -69,11 +78,19 @@ def emit_channel_normalization(program: BlockedProgram, node: gs.Node) -> bool:
     return True
 
 
+def _followers(program: BlockedProgram, site: _Site) -> list[gs.Node]:
+    """Return the QuantizeLinear that alone reads the result, if that is to be a kernel."""
+    found = _only_reader(site.after, program.view)
+    if found is None or not is_quantizer(found) or program.is_elsewhere(found):
+        return []
+    return [] if quantization_of(found, program.view) is None else [found]
+
+
 def _site(node: gs.Node, view: View) -> _Site | None:
     """Return what `node` is part of; None where it is none, or what is inside is read elsewhere."""
     norm: gs.Node | None = node
     if node.op == "Transpose":
-        norm = _only_reader(node, view) if _rolls(node, view, 1) else view.producer(node.inputs[0])
+        norm = _only_reader(node, view) if rolls(node, view, 1) else view.producer(node.inputs[0])
     if norm is None or norm.op != "LayerNormalization" or not is_standard(norm):
         return None
     return _read(norm, view)
@@ -82,7 +99,7 @@ def _site(node: gs.Node, view: View) -> _Site | None:
 def _read(norm: gs.Node, view: View) -> _Site | None:
     """Return what is around a LayerNormalization."""
     before, after = view.producer(norm.inputs[0]), _only_reader(norm, view)
-    if before is None or after is None or not (_rolls(before, view, 1) and _rolls(after, view, -1)):
+    if before is None or after is None or not (rolls(before, view, 1) and rolls(after, view, -1)):
         return None
     if len(norm.outputs) != 1 or len(list(view.readers(before.outputs[0]))) != 1:
         return None
@@ -116,13 +133,3 @@ def _only_reader(node: gs.Node, view: View) -> gs.Node | None:
     result = node.outputs[0]
     readers = list(view.readers(result))
     return readers[0] if len(readers) == 1 and not view.is_output(result) else None
-
-
-def _rolls(node: gs.Node, view: View, by: int) -> bool:
-    """Say whether `node` moves channels last (`by` 1), or from there to their place (-1)."""
-    rank = view.rank(node.inputs[0])
-    if node.op != "Transpose" or not is_standard(node) or rank is None or rank < 3:
-        return False
-    positions = list(range(1, rank))
-    wanted = [0, *np.roll(positions, -by).tolist()]
-    return list(node.attrs.get("perm", range(rank)[::-1])) == wanted

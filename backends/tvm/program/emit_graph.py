@@ -15,6 +15,7 @@ from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS, RESHAPES
 from ....passes.shuffle.routes import PICKING_OPS
 from ...contract.prepare import typed_view
 from ..graph.blocked_tensors import blocked_tensors
+from ..graph.channels_last import swap_channels_last
 from ..graph.concat import plan_concats
 from ..graph.depth_to_space import fold_depth_to_space
 from ..graph.groups import CanRead, FusionGroup, can_be_operand, can_broadcast, group_nodes
@@ -82,7 +83,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
         elsewhere: frozenset[str] = frozenset(),
         enclosing: Enclosing | None = None,
     ) -> None:
-        graph, integers = fold_integers(fold_depth_to_space(fold_widened(graph)))
+        graph, integers = fold_integers(_moved(fold_widened(graph)))
         view = typed_view(graph)
         halos = wanted_halos(
             graph, view, lambda n: border_of(n, view, machine) if _can(n, view) else None
@@ -105,6 +106,11 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
         for group in group_nodes(self.graph.nodes, view, _readers(self.graph.nodes, view)):
             with named(group.anchor, *group.followers):
                 _emit(self.program, group, protos)
+
+
+def _moved(graph: gs.Graph) -> gs.Graph:
+    """Return `graph` with what moves elements as kernels have it."""
+    return swap_channels_last(fold_depth_to_space(graph))
 
 
 def _emit(program: BlockedProgram, group: FusionGroup, protos: dict[int, onnx.NodeProto]) -> None:

@@ -8,12 +8,14 @@ import pytest
 import planish
 
 from tests.backends.tvm.instructions import make_runnable
+from tests.backends.tvm.quantized_net import MOST_DIFFERENT
 from tests.helpers import Array, graph_of, model_using, relative_error, run_ort
 
 pytest.importorskip("tvm")
 
 from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.kernels.channel_normalization import ChannelNormalization
+from planish.backends.tvm.kernels.pack import Pack
 from planish.backends.tvm.kernels.repack import Repack
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
@@ -143,6 +145,32 @@ def test_channels_of_images_are_brought_to_mean_0_where_they_lie(channels) -> No
     x = np.random.default_rng(1).standard_normal((2, 3, 9, 7)).astype(np.float32) + 3
     found = planish.lower(planish.load(model), "tvm", threads=2)({"x": x})["y"]
     assert relative_error(run_ort(model, {"x": x})["y"], found) <= 1e-6
+
+
+def test_bytes_are_normalized_where_they_lie() -> None:
+    """Passes leave Transposes where they move bytes."""
+    normal = np.random.default_rng(2).standard_normal
+    weights = {
+        "s": normal(20).astype(np.float32), "b": normal(20).astype(np.float32),
+        "xs": np.float32(0.05), "xz": np.uint8(131), "ys": np.float32(0.04), "yz": np.uint8(120),
+        "v": np.ones((20, 1, 3, 3), np.float32),
+    }  # fmt: skip
+    body = """q = QuantizeLinear (x, xs, xz) t = Transpose <perm = [0, 2, 3, 1]> (q)
+              d = DequantizeLinear (t, xs, xz) l = LayerNormalization (d, s, b)
+              r = QuantizeLinear (l, ys, yz) u = Transpose <perm = [0, 3, 1, 2]> (r)
+              y = DequantizeLinear (u, ys, yz)
+              z = Conv <group = 20, pads = [1, 1, 1, 1]> (y, v)"""
+    model = model_using(weights, body, "float[N, 20, 9, 7] x", outputs="float[] z, ")
+    made = kernels_of(model, "avx512-vnni")
+    assert made[:2] == [Pack, ChannelNormalization]
+    x = normal((2, 20, 9, 7)).astype(np.float32)
+    expected = run_ort(model, {"x": x})
+    found = planish.lower(planish.load(model), "tvm")({"x": x})
+    steps = np.abs(np.rint((found["y"] - expected["y"]) / weights["ys"]))
+    assert steps.max() <= 1
+    assert np.mean(steps > 0) <= MOST_DIFFERENT
+    away = np.abs(found["z"] - expected["z"]) > weights["ys"] / 2
+    assert np.mean(away) <= 9 * MOST_DIFFERENT
 
 
 def test_channels_of_rows_too() -> None:
