@@ -20,7 +20,7 @@ from .runtime import artifact
 from .runtime.header import default_values, header_of, lines_of
 from .runtime.imports import without_torch
 from .runtime.runner import Runner
-from .spec.machine import machine_of
+from .spec.machine import MACHINES, machine_of
 from .tuning.cache import default_path
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
@@ -99,6 +99,7 @@ class Tvm(Backend):
             runner, data = artifact.load(path, threads)
         except artifact.ArtifactError as error:
             raise BackendError(str(error)) from error
+        _require_trust(path, runner.header.isa)
         return TvmModule(
             runner.header, runner, lambda file, _: artifact.copy(file, data), source=Path(path)
         )
@@ -138,12 +139,30 @@ def _toolchain(target: Target, threads: int | None, *, cache_code: bool) -> Tool
         from .cuda.compile.gpu import GpuToolchain
 
         return GpuToolchain(gpu_of(target))
+    from .check.matrix_unit import is_trusted
     from .compile.code_cache import CodeCache
     from .compile.cpu import CpuToolchain
 
+    machine = machine_of(target)
+    if not is_trusted(machine):
+        machine = machine_of(target)
     folder = _code_folder() if cache_code else None
     cache = None if folder is None else CodeCache(folder)
-    return CpuToolchain(machine_of(target), threads, cache)
+    return CpuToolchain(machine, threads, cache)
+
+
+def _require_trust(path: str | Path, isa: str) -> None:
+    """Raise BackendError where code for `isa` would rely on a matrix unit that computes wrong."""
+    machine = MACHINES.get(isa)
+    if machine is None or not machine.has("amx_tile"):
+        return
+    from .check.matrix_unit import fault_of, is_trusted
+
+    if not is_trusted(machine):
+        raise BackendError(
+            f"'{path}' is code for isa '{isa}' and {fault_of(machine)}; lower the model again for "
+            "target 'cpu{isa=avx512-bf16}'"
+        )
 
 
 def _code_folder() -> Path | None:

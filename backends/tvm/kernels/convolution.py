@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..spec.chain import ElementwiseChain
+from ..spec.layout import BufferSpec
 from ..spec.machine import CpuMachine
 from .elements import FLOAT
 from .epilogue import Epilogue
@@ -55,6 +56,33 @@ class Convolution(Sliding, GroupedSums):
             and can_flatten(specs)
             and whole
         )
+
+
+@dataclass(frozen=True)
+class ConvolutionForm:
+    """The convolution `conv`, computed in another way than directly."""
+
+    conv: Convolution
+
+    @property
+    def x(self) -> BufferSpec:
+        """The input."""
+        return self.conv.x
+
+    @property
+    def y(self) -> BufferSpec:
+        """The result."""
+        return self.conv.y
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the direct convolution of one image."""
+        return self.conv.multiply_adds
+
+    @property
+    def epilogue(self) -> ElementwiseChain:
+        """What follows the sum."""
+        return self.conv.epilogue
 
 
 def convolution(

@@ -265,8 +265,8 @@ def steps(size: int, width: int) -> Iterator[tuple[int, int, bool]]:
 def dot_of(machine: CpuMachine, dtype: str) -> Dot | None:
     """Return the products that `machine` has an instruction for where x holds `dtype`."""
     if dtype == HALF:
-        return HalfDot() if machine.isa == "avx512-bf16" else None
-    if dtype in ("uint8", "int8") and machine.isa in ("avx512-vnni", "avx512-bf16"):
+        return HalfDot() if machine.has("avx512_bf16") else None
+    if dtype in ("uint8", "int8") and machine.has("avx512_vnni"):
         return ByteDot(signed=dtype == "int8")
     return None
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from .convolution import ConvolutionForm
 from .matmul import MatMul
 from .normalization import Normalization
-from .winograd.convolution import Winograd
 
 _COUNTS = ("batch", "rows", "outer")  # what descriptions call the number of images
 
@@ -22,7 +22,7 @@ def for_images(op: Any, count: int) -> Any | None:
     None where more at once are not so many times the same: operands that are read again begin in
     the middle, or so few rows of a product read its matrix again and again.
     """
-    if isinstance(op, Winograd):
+    if isinstance(op, ConvolutionForm):
         conv = for_images(op.conv, count)
         return None if conv is None else replace(op, conv=conv)
     if isinstance(op, Normalization) and count % op.period:

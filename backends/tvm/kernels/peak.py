@@ -40,15 +40,19 @@ class Peak:
         """Multiply-adds of all threads."""
         return self.threads * self.steps * self.sums * self.lanes * self.dot.width
 
+    @property
+    def operands(self) -> list[tuple[tuple[int, ...], str]]:
+        """Shape and type of both factors, and of the sums."""
+        factors = [((1,), self.dot.weights), ((1, self.lanes), self.dot.weights)]
+        return [*factors, ((self.threads, self.sums, self.lanes), self.dot.total)]
+
 
 def peak(op: Peak) -> Any:
     """Return the function (x [1], w [1, lanes], sums [threads, sums, lanes])."""
     from tvm.tirx.script.builder import ir as T
 
     with function("peak", 1) as frame:
-        x = weights("X", (1,), op.dot.weights)
-        w = weights("W", (1, op.lanes), op.dot.weights)
-        y = weights("Y", (op.threads, op.sums, op.lanes), op.dot.total)
+        x, w, y = (weights(name, *one) for name, one in zip("XWY", op.operands, strict=True))
         frame.begin()
         with T.parallel(0, op.threads) as thread:
             held = registers(op.sums, op.lanes, op.dot.total)

@@ -75,13 +75,23 @@ class PrologueRuns:
         tiles = math.ceil(work.blocks / tile.blocks)
         chain = len(x.blocks) * rows * columns * _CHAIN
         sums = rows * columns * tile.blocks * work.steps / 2
-        best, least = 1, math.inf
-        for cuts in range(1, tiles + 1 if threads > FEW else 2):
-            rounds = math.ceil(work.times * count * cuts / threads)
-            cycles = rounds * (chain + math.ceil(tiles / cuts) * sums)
-            if cycles < least * _WORTH:
-                best, least = cuts, cycles
-        return cls(rows, columns, count, best)
+        most = tiles if threads > FEW else 1
+        cuts = cuts_for(work.times * count, tiles, threads, most=most, before=chain, each=sums)
+        return cls(rows, columns, count, cuts)
+
+
+def cuts_for(runs: int, tiles: int, threads: int, *, most: int, before: float, each: float) -> int:
+    """Return by how many, `most` at most, the `tiles` of each of `runs` are shared.
+
+    Cycles for one tile are `each`, and `before` those of what all who share do first.
+    """
+    best, least = 1, math.inf
+    for cuts in range(1, most + 1):
+        rounds = math.ceil(runs * cuts / threads)
+        cycles = rounds * (before + math.ceil(tiles / cuts) * each)
+        if cycles < least * _WORTH:
+            best, least = cuts, cycles
+    return best
 
 
 def accumulate_with_prologue(

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..compile.kernel import compile_kernel
+from ..kernels.amx.peak import MatrixPeak, matrix_peak
+from ..kernels.amx.unit import multiplies_tiles
 from ..kernels.dot import FLOAT_DOT, Dot, dot_of
 from ..kernels.elements import FLOAT
 from ..kernels.peak import Peak, peak
@@ -34,18 +36,22 @@ def measure_peaks(
 def _measured(machine: CpuMachine, threads: int, dot: Dot) -> float:
     import tvm
 
-    op = Peak.of(machine, threads, _STEPS, dot)
-    run = compile_kernel(peak(op), machine, threads)["main"]
-    given = [(1,), (1, op.lanes)]
-    factors = [tvm.runtime.tensor(np.zeros(shape, dot.weights)) for shape in given]
-    sums = tvm.runtime.tensor(np.zeros((threads, op.sums, op.lanes), dot.total))
+    op: Peak | MatrixPeak
+    if dot is not FLOAT_DOT and multiplies_tiles(machine, dot.total):
+        op = MatrixPeak(threads, _STEPS, dot.total)
+        kernel = matrix_peak(op)
+    else:
+        op = Peak.of(machine, threads, _STEPS, dot)
+        kernel = peak(op)
+    run = compile_kernel(kernel, machine, threads)["main"]
+    given = [tvm.runtime.tensor(np.zeros(*operand)) for operand in op.operands]
 
     def shortest() -> float:
         found = float("inf")
         until = time.perf_counter() + _SECONDS
         while time.perf_counter() < until:
             before = time.perf_counter()
-            run(*factors, sums)
+            run(*given)
             found = min(found, time.perf_counter() - before)
         return found
 

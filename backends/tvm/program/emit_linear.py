@@ -14,6 +14,8 @@ from ....ir.ops.linear.layer import Layer
 from ..graph.groups import REAL, FusionGroup
 from ..graph.linear_layer import linear_layer
 from ..graph.spatial import SpatialWindow, is_known, read_transposed, read_window
+from ..kernels.amx.choice import choose_matrix
+from ..kernels.amx.convolution import matrix_convolution
 from ..kernels.byte_depthwise import ByteDepthwise, byte_depthwise, can_be_bytes
 from ..kernels.convolution import NO_PROLOGUE, Convolution, convolution
 from ..kernels.dot import dot_of
@@ -93,17 +95,23 @@ def _dense(
     )
     packed = pack_dense(products, x.layout, y.layout, conv.weight_shape)
     settings, machine = program.settings, program.machine
+    tiles = choose_matrix(conv, machine, settings.threads)
     short = None
-    if settings.winograd and cut is _even:
+    if tiles is None and settings.winograd and cut is _even:
         short = choose_winograd(conv, machine, settings.threads)
     if short is not None:
         ready = pack_winograd(short, packed)
         y.emit("winograd", short, winograd, [x.expr, program.parameter(ready)])
         return
-    held = program.parameter(products.dot.interleaved(packed))
-    args = [x.expr, *([] if prologue is None else prologue.args), held]
+    held = products.dot.interleaved(packed)
+    if tiles is not None:
+        held = tiles.packed(held)
+    args = [x.expr, *([] if prologue is None else prologue.args), program.parameter(held)]
     if products.are_bytes:
         args.append(program.parameter(y.layout.pack(products.start)))
+    if tiles is not None:
+        y.emit("matrix_convolution", tiles, matrix_convolution, args)
+        return
     tile = settings.tile_of(conv)
     y.emit("convolution", conv, lambda op: convolution(op, machine, tile, settings.threads), args)
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from ....ir.core.cpu import cpu_flags
 from ...contract.sealed import ArtifactError, Seal, SealedWriter
+from ..spec.amx import withheld
 from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT, FLAGS, MACHINES
 from .built import Built
@@ -181,11 +182,12 @@ def _check_isa(path: str | Path, isa: str) -> None:
             f"'{path}' is code for isa '{isa}', which this planish does not know; lower the model "
             "again"
         )
-    missing = sorted(FLAGS.get(isa, set()) - cpu_flags())
-    if missing:
+    needed = FLAGS.get(isa, set())
+    missing = sorted(needed - cpu_flags())
+    lacks = f"this CPU lacks {', '.join(missing)}" if missing else withheld(needed)
+    if lacks:
         raise ArtifactError(
-            f"'{path}' is code for isa '{isa}' and this CPU lacks {', '.join(missing)}; lower the "
-            "model again for it"
+            f"'{path}' is code for isa '{isa}' and {lacks}; lower the model again for it"
         )
 
 

@@ -10,6 +10,7 @@ from ....ir.core.cpu import cache_sizes, cpu_flags, is_arm
 from ....ir.core.errors import BackendError
 from ....ir.core.nearest import nearest
 from ....ir.core.target import Target
+from .amx import withheld
 
 TARGET_OPTIONS = ("isa", "threads")
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -37,6 +38,10 @@ class CpuMachine:
         arm = self.triple.startswith("aarch64") or (not self.triple and is_arm())
         return "aarch64" if self.isa == "neon" and arm else "x86_64"
 
+    def has(self, feature: str) -> bool:
+        """Say whether the instruction set has `feature`, as Linux names it."""
+        return feature in FLAGS.get(self.isa, ())
+
     def llvm(self, threads: int) -> dict[str, Any]:
         """Return TVM's description of the target."""
         found: dict[str, Any] = {"kind": "llvm", "mcpu": self.mcpu, "num-cores": threads}
@@ -60,6 +65,7 @@ MACHINES = {
         _avx512("avx512", "skylake-avx512"),
         _avx512("avx512-vnni", "cascadelake"),
         _avx512("avx512-bf16", "cooperlake"),
+        replace(_avx512("amx", "sapphirerapids"), l1=48 << 10, l2=2 << 20),
         CpuMachine(
             isa="neon", lanes=4, registers=32, mcpu="neoverse-n1", triple="aarch64-linux-gnu"
         ),
@@ -69,9 +75,12 @@ MACHINES = {
 
 # What Linux says of a CPU that runs code for an instruction set, the best first.
 _AVX512 = {"avx2", "fma", "avx512f", "avx512vl", "avx512dq", "avx512bw"}
+_VNNI = {*_AVX512, "avx512_vnni"}
+_BF16 = {*_VNNI, "avx512_bf16"}
 FLAGS = {
-    "avx512-bf16": {*_AVX512, "avx512_vnni", "avx512_bf16"},
-    "avx512-vnni": {*_AVX512, "avx512_vnni"},
+    "amx": {*_BF16, "avx512_fp16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"},
+    "avx512-bf16": _BF16,
+    "avx512-vnni": _VNNI,
     "avx512": _AVX512,
     "avx2": {"avx2", "fma"},
 }
@@ -96,7 +105,7 @@ def host_isa() -> str:
         return "neon"
     flags = cpu_flags()
     for isa, needed in FLAGS.items():
-        if needed <= flags:
+        if needed <= flags and not withheld(needed):
             return isa
     raise BackendError(
         f"backend 'tvm' needs a CPU with AVX2 or NEON, and this {platform.machine()} has neither; "

@@ -1,7 +1,7 @@
 """Code for any instruction set, run here: as it is where the CPU has it, else on what it has.
 
-Vectors of another length are cut by LLVM, and dot products become plain arithmetic; layouts, packed
-weights and loop nests stay those of the instruction set.
+Vectors of another length are cut by LLVM, products of several numbers at once become plain
+arithmetic; layouts, packed weights and loop nests stay those of the instruction set.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from planish.backends.tvm.kernels.settings import Settings
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES, host_isa, runs_here
 
+from .matrix_unit import stand_in
+
 
 def each_isa(*alike: str) -> list[Any]:
     """Return all instruction sets, as slow tests those whose kernels are another's: `alike`."""
@@ -39,6 +41,7 @@ def make_runnable(isa: str, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(CpuToolchain, "runs_here", lambda _: True)
         monkeypatch.setattr(ByteDot, "sums", _sums_of_bytes)
         monkeypatch.setattr(HalfDot, "add", _add_halves)
+        stand_in(monkeypatch)
     return f"cpu{{isa={isa}}}"
 
 

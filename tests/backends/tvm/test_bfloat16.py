@@ -99,7 +99,7 @@ def test_a_network() -> None:
     check(NETWORK, network_weights(), {"x": normal(3, 6, 9, 8)}, 10)
 
 
-@pytest.mark.parametrize("isa", each_isa("avx512-vnni"))
+@pytest.mark.parametrize("isa", each_isa("amx", "avx512-vnni"))
 def test_every_machine_computes_it_with_the_instruction_or_without(isa, monkeypatch) -> None:
     graph = halved(NETWORK, network_weights())
     feeds = {"x": normal(3, 6, 9, 8)}

@@ -372,7 +372,7 @@ def test_tables_on_every_machine(isa) -> None:
 
 
 # Those of this machine are among the convolutions of every kind.
-@pytest.mark.parametrize("isa", each_isa("avx512-bf16", host_isa()))
+@pytest.mark.parametrize("isa", each_isa("amx", "avx512-bf16", host_isa()))
 @pytest.mark.parametrize("case", [CONVOLUTIONS[1], CONVOLUTIONS[3], CONVOLUTIONS[5]], ids=str)
 def test_every_machine(isa, case, monkeypatch) -> None:
     model, feeds, step = conv_net(**case)

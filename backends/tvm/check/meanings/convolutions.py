@@ -1,4 +1,4 @@
-"""Convolutions: of floats, of bytes, by Winograd's products, depthwise of bytes, transposed."""
+"""Convolutions: direct, of tiles, by Winograd's products, depthwise of bytes, transposed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
+from ...kernels.amx.plan import MatrixConvolution
 from ...kernels.bfloat16 import HALF
 from ...kernels.byte_depthwise import ByteDepthwise
 from ...kernels.convolution import Convolution
@@ -29,6 +30,11 @@ _HALFWAY = 5e-4  # of a sum, of which some numbers may be rounded to the other n
 @meaning_of.register
 def _convolution(op: Convolution, draw: Draw) -> Meaning:
     return _convolved(op, draw, op.dot.interleaved)
+
+
+@meaning_of.register
+def _matrix(op: MatrixConvolution, draw: Draw) -> Meaning:
+    return _convolved(op.conv, draw, lambda packed: op.packed(op.conv.dot.interleaved(packed)))
 
 
 @meaning_of.register

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ...kernels.bfloat16 import HALF
+from ...kernels.convolution import ConvolutionForm
 from ...kernels.matmul import MatMul
 from ...kernels.normalization import Normalization
 from ...kernels.reduction import AxisSum
 from ...kernels.rounding import RoundedRows
 from ...kernels.softmax import Softmax
-from ...kernels.winograd.convolution import Winograd
 from ...spec.chain import ElementwiseChain
 from ...spec.layout import BufferSpec, plain_spec
 
@@ -31,6 +31,6 @@ def result_of(op: Any) -> tuple[BufferSpec, ElementwiseChain, int]:
         return plain_spec(op.length, (), HALF), _NO_CHAIN, op.rows or _IMAGES
     if isinstance(op, MatMul):
         return op.y, op.epilogue, op.outer or _IMAGES
-    found = op.conv if isinstance(op, Winograd) else op
+    found = op.conv if isinstance(op, ConvolutionForm) else op
     images = _IMAGES if found.batch is None else found.batch
     return found.y, getattr(found, "epilogue", _NO_CHAIN), images

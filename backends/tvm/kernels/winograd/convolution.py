@@ -21,10 +21,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ...spec.chain import ElementwiseChain
-from ...spec.layout import Array, BufferSpec
+from ...spec.layout import Array
 from ..bfloat16 import HALF
-from ..convolution import Convolution
+from ..convolution import ConvolutionForm
 from ..elements import FLOAT
 from ..epilogue import Epilogue
 from ..frame import function, operand, weights
@@ -36,25 +35,14 @@ from .transforms import Transform
 
 
 @dataclass(frozen=True)
-class Winograd:
+class Winograd(ConvolutionForm):
     """A convolution of stride 1 without dilation, in tiles of `results` along each axis.
 
-    No axis of the result is shorter than a tile.
+    No axis of the result is shorter than a tile. Fewer multiply-adds are done than are counted.
     """
 
-    conv: Convolution
     results: Sizes
     plan: WinogradPlan
-
-    @property
-    def x(self) -> BufferSpec:
-        """The input."""
-        return self.conv.x
-
-    @property
-    def y(self) -> BufferSpec:
-        """The result."""
-        return self.conv.y
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -68,19 +56,9 @@ class Winograd:
         return HALF if self.conv.x.dtype == HALF else FLOAT
 
     @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds of the direct convolution of one image: fewer are done."""
-        return self.conv.multiply_adds
-
-    @property
     def is_direct(self) -> bool:
-        """Say that those are not what is done."""
+        """Say that the multiply-adds are not what is done."""
         return False
-
-    @property
-    def epilogue(self) -> ElementwiseChain:
-        """What follows the sum."""
-        return self.conv.epilogue
 
 
 def pack(op: Winograd, weights: Array) -> Array:

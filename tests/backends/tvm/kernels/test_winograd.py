@@ -222,7 +222,7 @@ def test_border_tiles_write_only_what_is_theirs(monkeypatch) -> None:
     check(model, {"x": normal(2, 16, 6, 7)})
 
 
-@pytest.mark.parametrize("isa", each_isa("avx512-bf16", "avx512-vnni"))
+@pytest.mark.parametrize("isa", each_isa("amx", "avx512-bf16", "avx512-vnni"))
 def test_winograd_code_for_every_instruction_set(isa, monkeypatch) -> None:
     model = model_of(
         """g (float[1, 64, 28, 28] x) => (float[] y) {
