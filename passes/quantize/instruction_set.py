@@ -17,8 +17,9 @@ from .grids.formats import read_format
 
 SAFE_BITS: Final = 7  # of weights
 
-# Dot products into 32 bits: VNNI and AMX on x86; NEON's SDOT and plain NEON widen as well.
-_EXACT = ("vnni", "amx", "neon", "sve", "dotprod")
+# Dot products into 32 bits: VNNI, which cores with BF16 have too, and AMX on x86; NEON's SDOT and
+# plain NEON widen as well.
+_EXACT = ("vnni", "bf16", "amx", "neon", "sve", "dotprod")
 _SATURATING = ("sse", "avx")
 
 

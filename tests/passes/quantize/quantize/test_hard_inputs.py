@@ -176,6 +176,8 @@ def test_saturating_products_get_weights_of_seven_bits():
         ("cpu{threads=2, isa=avx512}", True),
         ("cpu{isa=avx512-vnni}", False),
         ("cpu{isa=avx-vnni}", False),
+        ("cpu{isa=avx512-bf16}", False),
+        ("cpu{isa=amx}", False),
         ("cpu{isa=neon}", False),
         ("cuda", False),
         ("tensorrt", False),
