@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -69,6 +69,8 @@ class BothSides:
     look: Look
     opsets: tuple[int, int]
     seed: Sequence[int]
+    # Constants in float64, by their tensors, and with their magnitudes.
+    held: dict[tuple[int, bool], PointValues] = field(default_factory=dict, repr=False)
 
     def distance(
         self,
@@ -122,7 +124,7 @@ class BothSides:
         random = np.random.default_rng(self.seed)
         primes = Primes(np.random.default_rng((*self.seed, 1)), POINTS)
         setting = Setting(Applications(random, 0.0, draw), primes, free=False, scale=draw)
-        given = self._numbers(draw)
+        given = self.numbers(draw)
         x, y = (self._result(given, side, setting).array for side in (0, 1))
         if setting.applications.any:
             raise UnsupportedError("functions of which nothing is known")
@@ -136,7 +138,7 @@ class BothSides:
 
     def magnitudes(self, draw: SparseDraw) -> Array:
         """Return how large the terms of the side before are where `draw` says what enters."""
-        return self._magnitudes(self._numbers(draw), 0)
+        return self._magnitudes(self.numbers(draw), 0)
 
     def rounded_magnitudes(
         self, side: int, ranges: Sequence[float], kept: Magnitudes
@@ -182,7 +184,8 @@ class BothSides:
         self._evaluate((self.window.before, self.window.after)[side], known, side, setting)
         return known[id(self.window.output[side])]
 
-    def _numbers(self, draw: SparseDraw) -> list[PointValues]:
+    def numbers(self, draw: SparseDraw) -> list[PointValues]:
+        """Return what enters where `draw` says where it is not 0."""
         random = np.random.default_rng(self.seed)
         return [self._number(random, draw, *pair) for pair in self.window.inputs]
 
@@ -248,7 +251,8 @@ class BothSides:
             inputs: list[PointValues | None] = []
             for tensor in node.inputs:
                 if tensor.name and id(tensor) not in known:
-                    found = self._shape(tensor, side) if reads_shape(node) else _constant(tensor)
+                    reads = reads_shape(node)
+                    found = self._shape(tensor, side) if reads else self._held(tensor, setting)
                     known[id(tensor)] = found
                 inputs.append(known[id(tensor)] if tensor.name else None)
 
@@ -267,6 +271,14 @@ class BothSides:
                 v.rounded() if setting.rounded or (setting.free and v.is_fixed) else v for v in made
             ]
             known.update((id(t), v) for t, v in zip(node.outputs, made, strict=False) if t.name)
+
+    def _held(self, tensor: gs.Tensor, setting: Setting) -> PointValues:
+        kept = setting.magnitudes
+        key = (id(tensor), kept is not None)
+        if key not in self.held:
+            found = _constant(tensor)
+            self.held[key] = found if kept is None else kept.of_constant(found)
+        return self.held[key]
 
     def _result_types(self, node: gs.Node, side: int) -> list[ResultType]:
         """Return the shapes and types of the results of `node`."""

@@ -19,7 +19,6 @@ polynomials over convex bodies, 2001).
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -33,7 +32,7 @@ from .evaluation import BothSides, Distance
 from .operators import unit
 from .proof import Claim, NotProvedError, Proof
 from .scales import SCALES, SCALES_OF_AFFINE
-from .sparse import cells_of, draws, probe
+from .term_draws import term_draws
 from .values import UnsupportedError
 from .windows import ProofWindow
 
@@ -121,23 +120,17 @@ def _by_terms(
     None where that cannot be looked at. Raises NotProvedError where that is more than at random
     points is let go.
     """
-    shapes = {a.name: points.look.shapes.get(a.name, ()) for a, _ in points.window.inputs}
-    if not facts.layers or not shapes or not all(map(math.prod, shapes.values())):
+    if not facts.layers:
         return None
-    seed, most = (*points.seed, _OF_TERMS), max(tolerance, _IDENTITY)
-    own = replace(points, seed=seed)
+    most = max(tolerance, _IDENTITY)
+    own = replace(points, seed=(*points.seed, _OF_TERMS))
     try:
-        far, magnitudes = own.term_distance(probe(shapes), most)
-        assert magnitudes is not None
-        least = magnitudes[:1]
-        if len(magnitudes) > 1:  # else nothing that enters decides it
-            cells = cells_of(magnitudes, shapes, own.magnitudes)
-            largest = max(least.size, *map(math.prod, shapes.values()))
-            for at, draw in enumerate(draws(np.random.default_rng(seed), cells, largest)):
-                each = replace(points, seed=(*seed, at))
-                far = max(far, each.term_distance(draw, most, least)[0])
+        each = [drawn.far for drawn in term_draws(own, most)]
     except UnsupportedError:
         return None
+    if not each:
+        return None
+    far = max(each)
     if far > most:
         raise NotProvedError(f"terms of the sides differ by {far:.1e} of their size")
     return replace(found, whole=max(found.whole, far))

@@ -13,7 +13,7 @@ from .evaluation import BeforeFailsError, BothSides, UnknownSizesError
 from .one_look import WindowFacts, shown_at
 from .proof import CLAIMS, NotProvedError, Proof
 from .sides import PairedSizes
-from .values import UnsupportedError
+from .values import PointValues, UnsupportedError
 from .window_types import window_types
 from .windows import ProofWindow, reads_shape
 
@@ -82,8 +82,9 @@ def _proofs(
     unless they are needed.
     """
     found = []
+    held: dict[tuple[int, bool], PointValues] = {}
     for at, look in enumerate(looks):
-        each = BothSides(window=window, look=look, opsets=opsets, seed=(*seed, at))
+        each = BothSides(window=window, look=look, opsets=opsets, seed=(*seed, at), held=held)
         try:
             shown = shown_at(each, facts, leeway, at_scales=needed and at == 0)
             found.append(replace(shown, look=look))

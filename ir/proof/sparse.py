@@ -39,9 +39,13 @@ _MOST_POSITIONS, _FEW_POSITIONS = 32, 6
 
 @dataclass(frozen=True)
 class SparseDraw:
-    """Places, by input: [points, count], as numbers of elements; -1 for none."""
+    """Places, by input: [points, count], as numbers of elements; -1 for none.
+
+    `sign`: what numbers are multiplied by.
+    """
 
     places: Mapping[str, Array]
+    sign: float = 1.0
 
     def of_results(self) -> Scale:
         """Return the scale of what functions give, of which nothing is known."""
@@ -52,7 +56,7 @@ class SparseDraw:
         places = self.places[name]
         numbers = np.zeros((len(places), math.prod(shape) + 1))  # the last is for none
         chosen = random.uniform(1.0, 2.0, places.shape) * random.choice((-1.0, 1.0), places.shape)
-        np.put_along_axis(numbers, places, chosen * _LARGE, axis=1)
+        np.put_along_axis(numbers, places, chosen * (_LARGE * self.sign), axis=1)
         return numbers[:, :-1].reshape(len(places), *shape)
 
 

@@ -166,15 +166,18 @@ def _transposed_convolution(call: Call) -> PointValues:
 
 
 def _tap_products(x: Array, weight: Array, group: int) -> Array:
-    """Return what each tap of `weight` makes of `x` [count, C, ...]: [M, taps, count, places]."""
+    """Return what each tap of `weight` makes of `x` [count, C, ...]: [count, M, taps, places]."""
     count, channels = x.shape[:2]
     if group == 1 and (used := _used(x)) is not None:
         few = np.take_along_axis(x, used.reshape(*used.shape, *(1,) * (x.ndim - 2)), axis=1)
         every = weight.reshape(channels, -1)[used].swapaxes(1, 2)
-        return np.asarray(np.matmul(every, few.reshape(count, used.shape[1], -1)).swapaxes(0, 1))
+        product = np.matmul(every, few.reshape(count, used.shape[1], -1))
+        return np.asarray(product.reshape(count, weight.shape[1], -1, product.shape[-1]))
     grouped = x.reshape(count, group, channels // group, -1).transpose(1, 2, 0, 3)
     rows = weight.reshape(group, channels // group, -1).transpose(0, 2, 1)
-    return np.asarray(np.matmul(rows, grouped.reshape(group, channels // group, -1)))
+    product = np.matmul(rows, grouped.reshape(group, channels // group, -1))
+    made, places = weight.shape[1] * group, math.prod(x.shape[2:])
+    return np.asarray(product.reshape(made, -1, count, places).transpose(2, 0, 1, 3))
 
 
 def scatter(
@@ -187,27 +190,22 @@ def scatter(
     begins, _ = window.pads(x.shape[3:])
     merged = x.reshape(-1, *x.shape[2:])
     count, sizes, made = len(merged), merged.shape[2:], weight.shape[1] * group
-    require_few(made * math.prod(window.kernel) * count * math.prod(sizes) // _OVERLAPS)
-    product = _tap_products(merged, weight, group).reshape(made, *window.kernel, count, *sizes)
+    product = _tap_products(merged, weight, group)
     full = [
         max((size - 1) * stride + reach, out + begin)
         for size, stride, reach, out, begin in zip(
             sizes, window.strides, window.reaches, outputs, begins, strict=True
         )
     ]
-    require_few(count, made, *full)
-    result = np.zeros((made, count, *full))
-    for tap in itertools.product(*map(range, window.kernel)):
+    result = np.zeros((count, made, *full))
+    for at, tap in enumerate(itertools.product(*map(range, window.kernel))):
         place: Any = tuple(
             slice(t * d, t * d + (size - 1) * stride + 1, stride)
             for t, d, size, stride in zip(tap, window.dilations, sizes, window.strides, strict=True)
         )
-        target: Any = (slice(None), slice(None), *place)
-        source: Any = (slice(None), *tap)
-        result[target] += product[source]
+        result[(slice(None), slice(None), *place)] += product[:, :, at].reshape(count, made, *sizes)
     kept: Any = tuple(slice(begin, begin + out) for begin, out in zip(begins, outputs, strict=True))
-    within: Any = (slice(None), slice(None), *kept)
-    found: Array = result[within].swapaxes(0, 1)
+    found: Array = result[(slice(None), slice(None), *kept)]
     return found.reshape(*x.shape[:2], made, *outputs)
 
 

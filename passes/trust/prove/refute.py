@@ -23,6 +23,7 @@ from ....ir.ops.traits import traits_of
 from ....ir.run.feeds import Feed, random_feeds
 from ....ir.run.reference import Reference
 from ..verify import Verifier
+from .refute_terms import wrong_term
 from .to_the_bit import differs_to_the_bit
 
 # Of the constants of a graph whose values inputs are given.
@@ -68,10 +69,12 @@ def refute(
             found = differs_to_the_bit(before, after, feed)
             if found is not None:
                 return Refutation(feed, kind, *found)
-    return None
+    wrong = wrong_term(before, after, seed) if finite else None
+    return None if wrong is None else Refutation(wrong.feed, _FEW, wrong.output, wrong.message)
 
 
 _OF_INTEGERS = ("integers at the ends of their range", "integers that no float type holds")
+_FEW = "numbers that are 0 but at few places"
 _NAN = "NaN everywhere"
 
 

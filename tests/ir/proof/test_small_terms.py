@@ -10,8 +10,9 @@ import pytest
 import planish
 from planish.ir.proof.sparse import InputCells, cells_of, probe
 from planish.passes.trust.prove.certify import Origin, certify
+from planish.passes.trust.prove.refute_terms import wrong_term
 
-from tests.helpers import graph_of
+from tests.helpers import graph_of, run_ort
 
 # A layer each.
 IMAGE = "g (float[n,16,9,9] x) => (float[] y)"
@@ -47,13 +48,26 @@ def _layer(kind):
     return f"{head} {{ {body} }}", weight, bias.astype(np.float32), place
 
 
+def _graphs(text, before, after):
+    return [graph_of(text, dict(zip("wb", each, strict=True))) for each in (before, after)]
+
+
 def _certified(text, before, after):
-    graphs = [graph_of(text, dict(zip("wb", each, strict=True))) for each in (before, after)]
+    graphs = _graphs(text, before, after)
     return certify(graphs[0], graphs[1], Origin(graphs[0], planish.clone(graphs[0])), [])
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("spot", ["term", "bias", "channel"])
+@pytest.mark.parametrize(
+    ("kind", "spot"),
+    [
+        *((kind, "term") for kind in LAYERS),
+        ("Conv in groups", "bias"),
+        ("Gemm", "bias"),
+        ("ConvTranspose", "channel"),
+        ("Conv with strides", "channel"),
+        ("channels last", "channel"),
+    ],
+)
 def test_a_small_part_that_is_wrong_is_seen(kind, spot):
     text, weight, bias, place = _layer(kind)
     other, added = weight.copy(), bias.copy()
@@ -68,15 +82,25 @@ def test_a_small_part_that_is_wrong_is_seen(kind, spot):
         weight[index] *= np.float32(SMALL)
         other = weight.copy()
         other[index] *= 1 + np.float32(1e-4)
-    assert _certified(text, (weight, bias), (other, added)).open_outputs
+    graphs = _graphs(text, (weight, bias), (other, added))
+    assert certify(*graphs, Origin(graphs[0], planish.clone(graphs[0])), []).open_outputs
+    if "n," in text:
+        graphs = _graphs(text.replace("n,", "2,"), (weight, bias), (other, added))
+    found = wrong_term(*graphs, 0)
+    assert found is not None
+    (x,) = found.feed.values()
+    a, b = (run_ort(planish.to_model(graph), {"x": x})[found.output] for graph in graphs)
+    far = np.abs(a.astype(np.float64) - b)
+    assert np.any(far > 1e-5 * np.maximum(np.abs(a), np.abs(b)))
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kind", ["Conv", "Conv in groups", "ConvTranspose", "Gemm", "MatMul"])
 def test_rounding_of_every_part_is_not_taken_for_a_fault(kind):
     text, weight, bias, _ = _layer(kind)
     weight.flat[::7] = np.float32(1e-41)  # under the smallest normal number
     moved = [np.nextafter(each, np.float32(np.inf)) for each in (weight, bias)]
     assert not _certified(text, (weight, bias), moved).open_outputs
+    assert wrong_term(*_graphs(text.replace("n,", "2,"), (weight, bias), moved), 0) is None
 
 
 @pytest.mark.parametrize(
