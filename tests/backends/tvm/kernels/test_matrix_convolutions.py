@@ -100,7 +100,7 @@ BYTES = [
         "channels": 40,
         "outputs": 56,
         "size": (11, 21),
-        "attributes": "pads = [1, 0, 2, 1], strides = [2, 1], dilations = [1, 2]",
+        "attributes": "pads = [1, 0, 2, 1], strides = [2, 3], dilations = [1, 2]",
     },
     {"channels": 72, "outputs": 24, "size": (7, 5), "kernel": 1, "bias": "float"},
     {"channels": 20, "outputs": 40, "size": (8, 7), "kernel": 1, "attributes": "strides = [2, 3]"},
