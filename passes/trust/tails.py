@@ -15,7 +15,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.errors import ExecutionError
-from ...ir.graph.inline import inline_fused
+from ...ir.ops.inline_calls import written_out
 from ...ir.ops.traits import traits_of
 from ...ir.run.comparison import compare_outputs
 from ...ir.run.reference import Arrays, Reference
@@ -52,7 +52,7 @@ def _operands(
     graph: gs.Graph, outputs: Sequence[Arrays], feeds: Sequence[Feed], name: str
 ) -> list[Arrays] | None:
     """Return what the kernel that makes output `name` reads for each of `feeds`."""
-    copy = inline_fused(graph)
+    copy = written_out(graph)
     result = next(tensor for tensor in copy.outputs if tensor.name == name)
     node = result.inputs[0] if result.inputs else None
     if node is None or not loses_tails(node, copy):

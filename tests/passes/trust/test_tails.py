@@ -35,6 +35,17 @@ def test_scores_of_nothing_are_verified_by_what_they_are_made_of(verify):
     assert "what that reads was compared" in result.note
 
 
+def test_a_kernel_in_a_local_function_loses_them_too():
+    head = '<ir_version: 10, opset_import: ["" : 20, "f" : 1]> '
+    function = '<domain: "f", opset_import: ["" : 20]> score (z) => (s) { s = Sigmoid(z) }'
+    before, after = (
+        f"{head}{scores(body).replace('Sigmoid', 'f.score')} {function}" for body in (BEFORE, AFTER)
+    )
+    result = become(before, after, WEIGHTS, [X])
+    assert result.verified
+    assert "what that reads was compared" in result.note
+
+
 def test_the_other_outputs_are_compared_as_they_are():
     """The error that is told is the largest of all."""
     head = "g (float[16, 64] x) => (float[16, 8] y, float[16, 8] v)"
