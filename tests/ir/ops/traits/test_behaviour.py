@@ -1,7 +1,7 @@
 """Every trait of every operator, shown on a runtime: ONNX Runtime, or the reference where it lacks.
 
 For each operator of the table a node is made in every version and form (`cases`); each trait that
-the table states of it is one of `checks`. A false entry fails the check of its trait.
+the table states of it has a check in one of the modules beside. A false entry fails that check.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from planish.ir.ops.traits import Traits
 from planish.ir.ops.traits.lookup import _TABLE
 from planish.ir.ops.traits.recognized import RECOGNIZED
 
-pytest.register_assert_rewrite("tests.ir.ops.traits.checks")
+_CHECKS = "families", "integers", "shapes", "special_values", "values"
+pytest.register_assert_rewrite(*(f"tests.ir.ops.traits.{name}" for name in _CHECKS))
 
+from tests.ir.ops.traits import families, integers, shapes, special_values, values  # noqa: E402
 from tests.ir.ops.traits.cases import Case, NoRuntimeError, cases_of, cases_of_function  # noqa: E402
-from tests.ir.ops.traits.checks import families, integers, shapes, special_values, values  # noqa: E402
-from tests.ir.ops.traits.checks.samples import RNG  # noqa: E402
+from tests.ir.ops.traits.samples import RNG  # noqa: E402
 
 _STATED = {
     "pure": families.pure,

@@ -12,7 +12,7 @@ from planish.ir.ops.traits import Movement, Traits
 from planish.ir.ops.traits.schemas import schema_of
 
 from tests.ir.ops.traits.cases import Array, Case
-from tests.ir.ops.traits.checks.samples import (
+from tests.ir.ops.traits.samples import (
     RNG,
     F,
     as_real,

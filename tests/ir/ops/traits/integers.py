@@ -8,7 +8,7 @@ from planish.ir.ops.traits import Integers, Traits
 from planish.ir.ops.traits.schemas import schema_of
 
 from tests.ir.ops.traits.cases import Array, Case, NoRuntimeError
-from tests.ir.ops.traits.checks.samples import RNG, F, assert_near
+from tests.ir.ops.traits.samples import RNG, F, assert_near
 
 _WIDER = {"int32": "int64", "uint8": "uint64", "int8": "int64"}
 

@@ -11,7 +11,7 @@ from planish.ir.ops.traits import Homogeneous, Kind, Traits
 from planish.ir.ops.traits.functions import function_with
 
 from tests.ir.ops.traits.cases import Case, NoRuntimeError
-from tests.ir.ops.traits.checks.samples import (
+from tests.ir.ops.traits.samples import (
     DOMAINS,
     RNG,
     F,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from planish.ir.ops.traits import Traits
 
 from tests.ir.ops.traits.cases import Case
-from tests.ir.ops.traits.checks.samples import assert_near, sample
+from tests.ir.ops.traits.samples import assert_near, sample
 
 
 def keeps_shape(case: Case, t: Traits) -> None:

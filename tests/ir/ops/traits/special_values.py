@@ -10,7 +10,7 @@ import numpy as np
 from planish.ir.ops.traits import Traits
 
 from tests.ir.ops.traits.cases import Array, Case
-from tests.ir.ops.traits.checks.samples import RNG, F, assert_near, is_float, same, sample
+from tests.ir.ops.traits.samples import RNG, F, assert_near, is_float, same, sample
 
 
 def neutral(case: Case, t: Traits) -> None:
