@@ -116,7 +116,7 @@ def _shown(
         return ""
     if not (a.shape == b.shape == magnitudes.shape):
         return ""
-    far = np.abs(a - b) / magnitudes
+    far = np.divide(np.abs(a - b), magnitudes, out=np.zeros_like(a), where=magnitudes > 0)
     at = np.unravel_index(int(np.argmax(far)), far.shape) if far.size else ()
     if not (far.size and far[at] > _WRONG):
         return ""

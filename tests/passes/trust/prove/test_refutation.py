@@ -106,6 +106,18 @@ def test_what_samples_miss_is_rolled_back_and_told(kind):
         become(before, after, weights, verify="prove", strict=True)
 
 
+def test_a_term_that_is_small_beside_the_others_is_refuted():
+    """Where results are 0 but at a few places, too; verification looks at the largest of them."""
+    weight = RANDOM.standard_normal((8, 16, 3, 3)).astype(np.float32)
+    other = weight.copy()
+    weight[2, 3, 1, 1], other[2, 3, 1, 1] = 1e-6, -1e-6
+    head = "g (float[2,16,9,9] x) => (float[] y)"
+    texts = [f"{head} {{ y = Conv<pads=[1,1,1,1]>(x, {name}) }}" for name in ("w", "v")]
+    assert not become(*texts, {"w": weight, "v": other}).failures
+    with pytest.raises(planish.VerificationError, match=r"element \[\d, 2, .* of output 'y' is"):
+        become(*texts, {"w": weight, "v": other}, verify="prove", strict=False)
+
+
 def test_what_stays_open_is_no_success():
     """Nor where nothing of the edit is left but nodes that are the same."""
     result = become(
