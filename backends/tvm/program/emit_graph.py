@@ -21,6 +21,7 @@ from ..graph.depth_to_space import fold_depth_to_space
 from ..graph.groups import CanRead, FusionGroup, can_be_operand, can_broadcast, group_nodes
 from ..graph.halos import wanted_halos
 from ..graph.quantized import fold_integers
+from ..graph.row_grids import fold_row_grids
 from ..graph.widened import fold_widened
 from ..kernels.settings import Settings
 from ..spec.machine import CpuMachine
@@ -83,7 +84,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
         elsewhere: frozenset[str] = frozenset(),
         enclosing: Enclosing | None = None,
     ) -> None:
-        graph, integers = fold_integers(_moved(fold_widened(graph)))
+        graph, integers = fold_integers(_simplified(fold_widened(graph)))
         view = typed_view(graph)
         halos = wanted_halos(
             graph, view, lambda n: border_of(n, view, machine) if _can(n, view) else None
@@ -108,9 +109,14 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
                 _emit(self.program, group, protos)
 
 
-def _moved(graph: gs.Graph) -> gs.Graph:
-    """Return `graph` with what moves elements as kernels have it."""
-    return swap_channels_last(fold_depth_to_space(graph))
+def _simplified(graph: gs.Graph) -> gs.Graph:
+    """Return `graph` with what moves elements, and the grids of rows, as kernels have them."""
+    return fold_row_grids(swap_channels_last(fold_depth_to_space(graph)), _multiplies_rows)
+
+
+def _multiplies_rows(node: gs.Node, view: View) -> bool:
+    """Say whether `node` is a product that is no layer of channels, which is one of bytes."""
+    return can_emit_matmul(node, view) and any((view.rank(t) or 0) > 2 for t in node.inputs)
 
 
 def _emit(program: BlockedProgram, group: FusionGroup, protos: dict[int, onnx.NodeProto]) -> None:

@@ -211,6 +211,14 @@ def _fused(a: Expr, b: Expr, c: Expr) -> Expr:
     return tirx.call_llvm_pure_intrin("float32", "llvm.fma", a, b, c)
 
 
+def _round(x: Expr) -> Expr:
+    """Return `x` as a whole number, halves to even."""
+    from tvm import tirx
+
+    # tirx.nearbyint does the same, but one lane at a time.
+    return tirx.call_llvm_pure_intrin("float32", "llvm.roundeven", x)
+
+
 def _scaled(x: Expr, attrs: Attrs) -> Expr:
     """Return x / scale, no further out than what is in range."""
     scale, zero = float(np.float32(attrs["scale"])), attrs["zero"]
@@ -224,10 +232,7 @@ def _scaled(x: Expr, attrs: Attrs) -> Expr:
 
 def _quantize(inputs: list[Expr], attrs: Attrs, hold: Hold) -> Expr:
     """Return the quantized number, still a float32: whole and in range."""
-    from tvm import tirx
-
-    # tirx.nearbyint does the same, but one lane at a time.
-    whole = tirx.call_llvm_pure_intrin("float32", "llvm.roundeven", _scaled(inputs[0], attrs))
+    whole = _round(_scaled(inputs[0], attrs))
     return whole + _const(attrs["zero"]) if attrs["zero"] else whole
 
 
@@ -268,6 +273,7 @@ SCALARS: dict[str, Scalar] = {
     "QuantizeLinear": _quantize,
     "Reciprocal": _unary(lambda x: _const(1.0) / x),
     "Relu": _unary(relu),
+    "Round": _unary(_round),
     "Selu": _selu,
     "Sigmoid": _held(sigmoid),
     "Sqrt": _unary(_tir("sqrt")),
