@@ -8,6 +8,9 @@ parts a and b takes
 
 since its multiply-accumulates go by the product of both. What stands between integers and floats
 takes time by the number of values, as a network shows in which precisions alternate.
+
+A substitute is not chosen for a layer around which channels go: of those that are left each carries
+more, so that what a substitute loses with all of them, which is measured, says little of it.
 """
 
 from __future__ import annotations
@@ -151,6 +154,8 @@ class ChoiceCosts:
             at = [self._levels[g][k] for g, k in zip(groups, entry[1:], strict=True)]
             times = [seconds[treatment, level] for level in at] or [seconds[treatment, 0]]
             parts = [left[level, g] for g, level in zip(groups, at, strict=True)]
+            if any(at) and TREATMENTS[treatment].substitute is not None:
+                table[(0, *entry)] = np.inf
             table[(1, *entry)] = weight * float(np.prod(times)) ** (1 / len(times))
             size = self._costs.parameters[treatment, i] * float(np.prod(parts))
             table[(2, *entry)] = weight * size * BYTES[TREATMENTS[treatment].precision]

@@ -4,7 +4,7 @@
 
 Channels go first: a layer has its name until a substitute takes its place. What was pruned is
 recovered block by block while the graph has the tensors of the original, under masks; the rest, and
-all of it where that pays, end to end.
+all of it where that pays, end to end, `longer` where time is left.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...ir.core.option_text.options import show_value
 from .sites import Sites
 from .treatments import FLOAT, Substitute, Treatment
 
-Recovery = Literal["none", "blocks", "both"]
+Recovery = Literal["none", "blocks", "both", "longer"]
 
 # Which channels go: those that their readers miss least. Its normal equations have as many columns
 # as a layer sums over; where these are very many, a cheaper criterion has to do.
@@ -27,7 +27,8 @@ _MOST_COLUMNS = 2304
 BASE = "simplify"
 # The closed form has done most of it.
 _BLOCKS = "recover{epochs=4}"
-_END_TO_END = "recover{mode=end-to-end,epochs=6}"
+# Of small networks and few samples an epoch is few steps: six leave much of the loss.
+_EPOCHS: dict[Recovery, int] = {"both": 6, "longer": 60}
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,22 @@ class SitePlan:
         Empty where there are none.
         """
         steps = [*self._prunings(sites)]
+        end_to_end = [
+            f"recover{{mode=end-to-end,epochs={epochs}}}"
+            for kind, epochs in _EPOCHS.items()
+            if kind == recovery
+        ]
         if self.is_pruned:
             steps += [_BLOCKS] if recovery != "none" else []
-            steps += [_END_TO_END] if recovery == "both" and not self.is_substituted else []
+            steps += [] if self.is_substituted else end_to_end
             steps += ["shrink-channels{measure=false}"]
         for substitute in dict.fromkeys(t.substitute for t in self.treatments):
             if substitute is not None:
                 windowed = self._names(sites, substitute, windowed=True)
                 others = self._names(sites, substitute, windowed=False)
                 steps.append(substitute.text(windowed, others))
-        if self.is_substituted and recovery == "both":
-            steps.append(_END_TO_END)
+        if self.is_substituted:
+            steps += end_to_end
         # What can be taken together is, so that the names which are left are those of the layers.
         return ",".join([BASE, *steps, BASE]) if steps else ""
 

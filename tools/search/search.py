@@ -33,11 +33,13 @@ from .survey import Given, Survey
 _FIRST = ("exact", "int8{measure=false,guard=off}")
 # What is foretold is met by that much, so that what is measured falls on the right side.
 _SPARE = 1.02
+# Where nothing is fast enough, what takes that much of the least time is as fast.
+_AS_FAST = 1.05
 # By that much a target is moved where the same choice comes out again.
 _STEP = 1.03
 _SAME = 5
 _CORRECTIONS = 3
-_RECOVERIES: tuple[Recovery, ...] = ("blocks", "both")
+_RECOVERIES: tuple[Recovery, ...] = ("blocks", "both", "longer")
 # Points that are built for the front beside those that the budget takes.
 _FRONT = 6
 # A gap of the front below this factor in time is left.
@@ -236,6 +238,9 @@ class BudgetSearch:
         if choice is None:
             del bounds["seconds"]
             choice = costs.problem.solve(bounds, least="seconds")
+            if choice is not None:  # what gains next to nothing is not worth what it loses
+                bounds["seconds"] = costs.problem.costs(choice)["seconds"] * _AS_FAST
+                choice = costs.problem.solve(bounds) or choice
         return None if choice is None else costs.plan(choice)
 
     def _try(self, plan: SitePlan, recovery: Recovery) -> Point | None:
@@ -306,6 +311,9 @@ class BudgetSearch:
     def _has_time(self, recovery: Recovery) -> bool:
         """Say whether one more point fits into the time, as far as others of its kind tell."""
         known = self._longest.get(recovery)
+        if known is None and recovery == "longer":
+            # Not known before it is done, but ten times the epochs are at most ten times the time.
+            known = 10 * self._longest.get("both", 0.0)
         if known is None:
             known = max(self._longest.values(), default=0.0)
         return self._journal.spent + known < self._request.seconds

@@ -30,7 +30,10 @@ _NODES = 20_000
 
 @dataclass(frozen=True)
 class Term:
-    """Costs [3, choices of the first variable, ...] over `variables`, in the order of `COSTS`."""
+    """Costs [3, choices of the first variable, ...] over `variables`, in the order of `COSTS`.
+
+    What costs infinitely much is never chosen.
+    """
 
     variables: tuple[int, ...]
     costs: Array
@@ -89,7 +92,10 @@ class _Programme:
                     rows.append(row)
                     right.append(0.0)
             count += flat.shape[1]
-        self._costs = np.concatenate(columns, axis=1)
+        whole = np.concatenate(columns, axis=1)
+        known = np.isfinite(whole).all(axis=0)
+        self._most = known.astype(float)
+        self._costs = np.where(known, whole, 0.0)
         self._rows, self._right, self._count = rows, right, count
 
     def solve(self, bounds: Mapping[str, float], least: str) -> Choice | None:
@@ -111,7 +117,7 @@ class _Programme:
             target / (float(np.abs(target).max()) or 1.0),
             constraints=limits,
             integrality=whole,
-            bounds=Bounds(0, 1),
+            bounds=Bounds(0, self._most),
             options={"mip_rel_gap": _GAP, "node_limit": _NODES},
         )
         if found.x is None:

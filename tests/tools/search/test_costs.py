@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from planish.tools.search.costs import ChoiceCosts, SiteCosts, crossing_of, seconds_of
 from planish.tools.search.plan import SitePlan
 from planish.tools.search.sites import Sites, channels_left, read_sites
-from planish.tools.search.treatments import BYTES, TREATMENTS, Treatment
+from planish.tools.search.treatments import BYTES, SUBSTITUTES, TREATMENTS, Treatment
 
 from tests.helpers import graph_of, run_pass
 
@@ -137,3 +138,23 @@ def test_crossing_is_what_a_mixed_network_takes_beyond_its_layers(costs):
     values = sum(size for a, b, size in sites.edges if a == 0)
     assert crossing_of(sites, plan, layers + 5.0, seconds) == pytest.approx(5.0 / values)
     assert crossing_of(sites, plan, 0.0, seconds) == 0
+
+
+def test_no_layer_has_a_substitute_around_which_channels_go(costs):
+    rank = TREATMENTS.index(Treatment("float", SUBSTITUTES[1]))
+    noise, seconds = costs.noise.copy(), costs.seconds.copy()
+    noise[rank, 1], seconds[rank, :, 1] = 0.01, 0.1  # the second layer reads and makes of a group
+    choices = ChoiceCosts(replace(costs, noise=noise, seconds=seconds))
+    plans = [choices.plan(c) for c in itertools.product(*map(range, choices.problem.sizes))]
+    pruned = [p for p in plans if p.treatments[1].substitute and any(p.amounts)]
+    free = [p for p in plans if p not in pruned]
+    assert pruned
+    assert any(p.treatments[1].substitute for p in free)
+    error = {p: choices.problem.costs(choices.choice(p))["error"] for p in plans}
+    assert all(np.isinf(error[p]) for p in pruned)
+    assert all(np.isfinite(error[p]) for p in free)
+    # The fastest of all would be one of these, and the solver takes the fastest of the others.
+    time = {p: choices.problem.costs(choices.choice(p))["seconds"] for p in plans}
+    assert min(plans, key=time.__getitem__) in pruned
+    found = choices.plan(choices.problem.solve({}, least="seconds"))
+    assert time[found] == pytest.approx(min(time[p] for p in free))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import planish
 from planish.tools.search.chains import layers_in, tensors_made
 from planish.tools.search.plan import SitePlan
+from planish.tools.search.request import Budget, Request
+from planish.tools.search.search import BudgetSearch
 from planish.tools.search.sites import read_sites
+from planish.tools.search.survey import Given
 from planish.tools.search.treatments import FLOAT, SUBSTITUTES, Treatment
 
 from tests.helpers import graph_of
@@ -77,3 +83,25 @@ def test_a_layer_that_another_has_taken_in_has_no_name():
     assert found == {"a": ("a",), "a_1": (), "y": ("y",)}
     plan = SitePlan((Treatment("int8"), FLOAT, FLOAT), (0.0,) * len(sites.groups))
     assert plan.numbers_text(sites, found).endswith("exclude=[y]}")
+
+
+@pytest.mark.parametrize("treatment", [FLOAT, Treatment("float", DEPTHWISE)])
+def test_the_longer_recovery_differs_in_epochs_end_to_end_alone(treatment):
+    sites = read_sites(GRAPH)
+    plan = SitePlan((treatment,) * 3, (0.5,) * len(sites.groups))
+    short, longer = (plan.shape_text(sites, recovery) for recovery in ("both", "longer"))
+    epochs = [re.findall(r"mode=end-to-end,epochs=(\d+)", text) for text in (short, longer)]
+    assert [len(found) for found in epochs] == [1, 1]
+    assert int(epochs[1][0]) == 10 * int(epochs[0][0])
+    assert longer.replace(f"epochs={epochs[1][0]}", f"epochs={epochs[0][0]}") == short
+
+
+@pytest.mark.parametrize(("left", "fits"), [(9.0, False), (11.0, True)])
+def test_the_longer_recovery_begins_where_ten_times_the_short_one_fits(tmp_path, left, fits):
+    journal = SimpleNamespace(spent=100.0)
+    given = Given(model=tmp_path, learn=tmp_path, judge=tmp_path)
+    request = Request(budget=Budget(speedup=2.0), seconds=100.0 + left)
+    search = BudgetSearch(journal, given, request, tmp_path)
+    search._longest["both"] = 1.0
+    assert search._has_time("both")
+    assert search._has_time("longer") is fits
