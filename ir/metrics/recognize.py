@@ -124,6 +124,8 @@ def embedding(seen: SeenOutput, *, asked: bool = False) -> ChosenMetric | None:
     values = seen.values
     if values.dtype.kind != "f" or values.ndim < 2 or not values.size or values.shape[axis] < 2:
         return None
+    if axis == seen.batch:  # whose samples are no features
+        return None
     why = _features(seen, axis)
     if asked or why:
         make = functools.partial(FeatureCosine, seen.name, axis, seen.batch)

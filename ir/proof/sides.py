@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import onnx_graphsurgeon as gs
@@ -18,8 +19,11 @@ from .expressions import Expressions
 # Sizes of a batch, and of other axes, that a graph leaves open: of each name another, in turn.
 _BATCHES = ((2, 3, 5, 7), (3, 5, 7, 2), (1, 1, 1, 1))
 _OTHERS = ((64, 96, 128, 160), (71, 105, 83, 118), (65, 97, 129, 161))
+# An input with more elements than images have, where many axes are open, has these parts of them.
+_MANY, _PART = 1 << 16, 8
 
 Types = Mapping[str, TensorType]
+Sizes = Mapping[tuple[str, int], int]  # of open axes of inputs
 
 
 class Side:
@@ -71,7 +75,7 @@ class Side:
             tensor.shape = shape
         return found
 
-    def types(self, chosen: Mapping[tuple[str, int], int] | None) -> tuple[Types, bool]:
+    def types(self, chosen: Sizes | None) -> tuple[Types, bool]:
         """Return the types by name, and whether they fit together.
 
         `chosen`: open sizes, by input and axis; None leaves them open.
@@ -125,7 +129,11 @@ class PairedSizes:
         self.opened = before.is_open
         self.tried: list[dict[str, int]] = []
         self._choices: list[tuple[Types, Types]] = []
-        self._left = list(_choices(before.graph.inputs))
+        inputs = before.graph.inputs
+        self._left = list(_choices(inputs))
+        self._instead: list[Sizes] = []
+        if self._left and _elements(inputs, self._left[0]) > _MANY:
+            self._left, self._instead = list(_choices(inputs, _PART)), self._left
         self.named = before.types(None)[0], after.types(None)[0]
         self.base = self.named
         if self.opened:
@@ -134,8 +142,8 @@ class PairedSizes:
     def choices(self) -> Iterator[tuple[Types, Types]]:
         """Yield the types at each choice of sizes that the graph before can have."""
         yield from self._choices
-        while self._left:
-            chosen = self._left.pop(0)
+        while self._left or (self._instead and not self._choices):
+            chosen = (self._left or self._instead).pop(0)
             before, fits = self._sides[0].types(chosen)
             if fits:
                 self.tried.append({f"{name}[{axis}]": n for (name, axis), n in chosen.items()})
@@ -143,8 +151,24 @@ class PairedSizes:
                 yield self._choices[-1]
 
 
-def _choices(inputs: Iterable[gs.Tensor]) -> Iterator[dict[tuple[str, int], int]]:
-    """Yield sizes for the open axes of inputs, of each name one; then the same for all names."""
+def _elements(inputs: Iterable[gs.Tensor], chosen: Sizes) -> int:
+    """Return how many elements the largest input has."""
+    shaped = [tensor for tensor in inputs if tensor.shape is not None]
+    counts = [
+        math.prod(
+            size if isinstance(size, int) else chosen[tensor.name, axis]
+            for axis, size in enumerate(tensor.shape)
+        )
+        for tensor in shaped
+    ]
+    return max(counts, default=0)
+
+
+def _choices(inputs: Iterable[gs.Tensor], part: int = 1) -> Iterator[Sizes]:
+    """Yield sizes for the open axes of inputs, of each name one; then the same for all names.
+
+    `part`: how much smaller they are than usual, but for batches.
+    """
     opened = [
         (tensor.name, axis, size if isinstance(size, str) else f"{tensor.name}[{axis}]")
         for tensor in inputs
@@ -159,7 +183,7 @@ def _choices(inputs: Iterable[gs.Tensor]) -> Iterator[dict[tuple[str, int], int]
             counts = {False: 0, True: 0}
             sizes: dict[str, int] = {}
             for name, axis in firsts.items():
-                row = batches if axis == 0 else others
+                row = batches if axis == 0 else [size // part for size in others]
                 sizes[name] = row[0 if alike else counts[axis == 0] % len(row)]
                 counts[axis == 0] += 1
             if sizes in seen:

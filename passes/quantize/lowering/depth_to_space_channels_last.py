@@ -61,6 +61,7 @@ class _Spell(Rewrite[_DepthToSpaceSizes]):
         batch, *sizes = shape
         counts = [size for size in sizes if isinstance(size, int)]
         need(len(counts) == len(sizes), "its sizes are not known")
+        need(all(counts), "it has no elements")  # a Reshape takes 0 for the size it reads
         channels, height, width = counts
         return _DepthToSpaceSizes(
             node=node,

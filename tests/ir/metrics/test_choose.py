@@ -119,6 +119,19 @@ def test_the_metric_of_each_kind(name):
     assert choice.why
 
 
+def test_an_axis_of_samples_holds_no_features():
+    """Of two samples, the last axis of a constant output looks like that of the samples."""
+    text = """g (float[N, 3] x) => (float[] y) {
+        y = BatchNormalization(c, one, one, one, one) }"""
+    constants = {"c": normal(1, 1, 2), "one": np.ones(1, np.float32)}
+    feed = {"x": normal(2, 3)}
+    outputs = Reference(graph_of(text, constants))(feed)
+    (choice,) = choices(text, constants, feed)
+    metric = choice.make()
+    metric.add(outputs, outputs)
+    assert choice.kind == "sqnr"
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_every_metric_finds_its_own_outputs_equal(name):
     text, constants, feed = CASES[name]

@@ -94,6 +94,8 @@ class TestDepthToSpaceChannelsLast:
         assert_left_alone(model, pipeline, reason)
         model = network("y = DepthToSpace<blocksize=2>(x)", {}, shape="N, 12, H, 6")
         assert_left_alone(model, pipeline, "its sizes are not known")
+        model = network("y = DepthToSpace<blocksize=2>(x)", {}, shape="N, 12, 0, 6")
+        assert_left_alone(model, pipeline, "it has no elements")
 
 
 class TestRaiseBounds:

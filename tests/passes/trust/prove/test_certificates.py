@@ -16,7 +16,7 @@ from planish.ir.proof.certificate import Certificate, seal_of
 from planish.ir.proof.check import check_certificate
 from planish.ir.proof.claims import OpenOutput
 from planish.ir.proof.digests import Digests
-from planish.ir.proof.sides import Side
+from planish.ir.proof.sides import PairedSizes, Side
 
 from tests.helpers import graph_of
 
@@ -317,3 +317,22 @@ def test_equal_nodes_of_two_branches_are_told_apart():
                    else_branch=g () => (int64[] t) {{ {branch} }}> }}"""
     result = planish.Pipeline.parse("exact").run(graph_of(text), verify="prove", strict=True)
     assert result.certificate is not None
+
+
+@pytest.mark.parametrize(("channels", "sizes"), [("C", (2, 8, 12, 16)), ("3", (2, 64, 96))])
+def test_sizes_of_many_open_axes_are_small(channels, sizes):
+    """Three axes of 64 and more are a million elements, which takes minutes."""
+    graph = graph_of(
+        f"g (float[N,{channels},H,W] x) => (float[] y) {{ a = Mul(x, k) y = Mul(a, k) }}",
+        {"k": np.float32(3)},
+    )
+    side = Side(graph, Digests())
+    assert sorted(PairedSizes(side, side).tried[0].values()) == sorted(sizes)
+
+
+def test_where_small_sizes_do_not_fit_usual_ones_are_taken():
+    graph = graph_of(
+        "g (float[N,C,H,W] x) => (float[] y) { y = Add(x, w) }", {"w": np.zeros((128, 96, 64), "f")}
+    )
+    side = Side(graph, Digests())
+    assert sorted(PairedSizes(side, side).tried[0].values()) == [2, 64, 96, 128]
