@@ -312,8 +312,9 @@ class BudgetSearch:
         """Say whether one more point fits into the time, as far as others of its kind tell."""
         known = self._longest.get(recovery)
         if known is None and recovery == "longer":
-            # Not known before it is done, but ten times the epochs are at most ten times the time.
-            known = 10 * self._longest.get("both", 0.0)
+            # Ten times the epochs of what learned end to end, beyond what learned in blocks.
+            both, blocks = (self._longest.get(kind, 0.0) for kind in ("both", "blocks"))
+            known = both + 9 * max(0.0, both - blocks)
         if known is None:
             known = max(self._longest.values(), default=0.0)
         return self._journal.spent + known < self._request.seconds
