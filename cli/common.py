@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,7 @@ def with_common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         *arguments: Any, plugin: list[Path] | None, quiet: bool, verbose: bool, **options: Any
     ) -> Any:
         doing(command.__name__.replace("_", "-"))
+        _require_finite(options)
         set_verbosity(quiet=quiet, verbose=verbose, as_json=options.get("as_json", False))
         for path in plugin or ():
             load_plugin(path)
@@ -57,6 +59,14 @@ def with_common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
+
+
+def _require_finite(options: Mapping[str, Any]) -> None:
+    """Raise PlanishError for a number that is none or has no end: no bound of Typer's stops NaN."""
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            option = f"--{name.replace('_', '-')}"
+            raise PlanishError(f"{option} is '{value}'; give a finite number, or leave it out")
 
 
 def load_plugin(path: Path) -> None:

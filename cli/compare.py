@@ -35,7 +35,7 @@ def compare(
     b: ModelFile,
     given: FeedOptions = NO_FEEDS,
     tolerance: Annotated[
-        float | None, typer.Option(help="Exit with 1 where max rel is larger.")
+        float | None, typer.Option(min=0, help="Exit with 1 where max rel is larger.")
     ] = None,
     judged: MetricOptions = AUTOMATIC,
     input_shape: InputShapeOption = None,

@@ -54,7 +54,8 @@ def doctor(
     target: Annotated[str, typer.Option(help="What the runtime compiles for.")] = "cpu",
     threads: ThreadsOption = None,
     tolerance: Annotated[
-        float | None, typer.Option(help="The part of an output's range beyond which it is wrong.")
+        float | None,
+        typer.Option(min=0, help="The part of an output's range beyond which it is wrong."),
     ] = None,
     limit_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds that one step may take.")
@@ -100,7 +101,7 @@ def doctor(
     if as_json:
         print_json(_as_json(found, model, written))
     else:
-        for line in _told(found, written):
+        for line in _told(found, output, written):
             print_plain(line)
     if found.culprit:
         raise typer.Exit(DIFFERENCE)
@@ -171,7 +172,7 @@ def _reduced(found: Diagnosis, output: Path | None, limits: Limits, seed: int) -
     return output
 
 
-def _told(found: Diagnosis, written: Path | None) -> list[str]:
+def _told(found: Diagnosis, output: Path | None, written: Path | None) -> list[str]:
     lines = [f"{_MARKS[each.verdict]} {each.step}: {each.text}" for each in found.findings]
     if not found.culprit:
         return [*lines, "nothing is wrong"]
@@ -181,6 +182,11 @@ def _told(found: Diagnosis, written: Path | None) -> list[str]:
     lines.append(f"what to do: {found.advice}")
     if written is not None:
         lines.append(f"written: '{written}', reduced, and '{written.with_suffix('.py')}'")
+    elif output is not None:
+        why = "such a fault is not reduced" if found.suspect is None else "it did not show again"
+        lines.append(f"'{output}' is not written: {why}")
+    elif found.suspect is not None:
+        lines.append("a reduced model with the fault: run again with -o FILE.onnx")
     return lines
 
 

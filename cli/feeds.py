@@ -262,9 +262,12 @@ def _number(text: str) -> float:
 def _span(text: str) -> tuple[float, float]:
     low, _, high = text.partition("..")
     try:
-        return float(low), float(high)
+        found = float(low), float(high)
     except ValueError:
-        raise FeedError(f"--pixels is '{text}'; give 0..1, 0..255 or -1..1") from None
+        found = math.nan, math.nan
+    if not all(map(math.isfinite, found)):
+        raise FeedError(f"--pixels is '{text}'; give 0..1, 0..255 or -1..1")
+    return found
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -64,10 +64,12 @@ def inspect(
         ),
     ] = None,
     peak_gflops: Annotated[
-        float | None, typer.Option(help="What the machine computes, in GFLOP/s; default: measured.")
+        float | None,
+        typer.Option(min=0.001, help="What the machine computes, in GFLOP/s; default: measured."),
     ] = None,
     bandwidth_gbs: Annotated[
-        float | None, typer.Option(help="What its memory moves, in GB/s; default: measured.")
+        float | None,
+        typer.Option(min=0.001, help="What its memory moves, in GB/s; default: measured."),
     ] = None,
     threads: ThreadsOption = None,
     mutable_initializers: MutableOption = False,

@@ -30,7 +30,7 @@ from .common import with_common_options
 from .exit_codes import FAILED, NOBODY_READS, REFUSED, VERIFICATION_FAILED
 from .show.console import err, is_verbose, print_plain, set_verbosity, warn
 from .show.printable import as_message
-from .supervise import keep_report
+from .supervise import INTERRUPTED, keep_report
 
 # Each is the function of that name in the module of that name.
 COMMANDS = (
@@ -51,10 +51,6 @@ COMMANDS = (
     "check_certificate",
     "sweep",
 )
-
-
-class _InterruptedError(Exception):
-    """Ctrl-C, in a form that Typer does not turn into an exit of its own."""
 
 
 class _EndedTooSoonError(Exception):
@@ -109,13 +105,11 @@ class _Commands(typer.core.TyperGroup):
             return result
         except BrokenPipeError as error:
             raise _NobodyReadsError from error
-        except KeyboardInterrupt as error:
-            raise _InterruptedError from error
         except EOFError as error:
             raise _EndedTooSoonError from error
         except Exception as error:
             if was_interrupted(error):
-                raise _InterruptedError from error
+                raise KeyboardInterrupt from error
             raise
 
 
@@ -164,8 +158,10 @@ def main() -> None:
         sys.exit(NOBODY_READS)
     except MemoryError as error:
         _refuse(f"out of memory: {error or 'no details'}; use a smaller batch or shape")
-    except (_InterruptedError, KeyboardInterrupt):
-        err.print("interrupted; no half-written file is left")
+    except (KeyboardInterrupt, SystemExit) as error:  # Typer makes a silent exit of Ctrl-C
+        if not was_interrupted(error):
+            raise
+        err.print(INTERRUPTED)
         sys.exit(130)
     except Exception as error:  # a mistake of planish: still one message, and what is needed
         cause = error.__cause__ if isinstance(error, _EndedTooSoonError) else None

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 import typer
 
 from ..backends.contract.registry import require_target
+from ..ir.core.errors import PlanishError
 from ..ir.core.share import share
 from ..ir.graph.inline import inline_fused
 from ..ir.graph.uses import scopes
@@ -67,7 +68,9 @@ def optimize(
         typer.Option(help="The most that the metric of the outputs may lose, `1%` or 0.01."),
     ] = None,
     judged: MetricOptions = AUTOMATIC,
-    verify: Annotated[Verify, typer.Option(help="Compare outputs.")] = Verify.end,
+    verify: Annotated[
+        Verify | None, typer.Option(help="Compare outputs; default: end.", show_default=False)
+    ] = None,
     prove: Annotated[
         bool,
         typer.Option(
@@ -102,7 +105,7 @@ def optimize(
         labels=judged.labels or None,
     )
     require_target(target)
-    verify = Verify.prove if prove else verify
+    how = _how(verify, prove=prove)
     jobs = jobs_of(models, output)
     require_report(report, len(jobs))
     shows = _is_main_process()
@@ -123,7 +126,7 @@ def optimize(
                 result = steps.run(
                     graph,
                     data,
-                    verify.value,
+                    how.value,
                     target=target,
                     seed=seed,
                     progress=progress if shows else None,
@@ -135,7 +138,7 @@ def optimize(
             if not shows:
                 continue
             warn_unread(data, given)
-            if strict and verify is not Verify.off and steps.keeps_outputs:
+            if strict and how is not Verify.off and steps.keeps_outputs:
                 demand_verified(result)
             if strict:
                 demand_proved(result)
@@ -147,6 +150,18 @@ def optimize(
                 show_optimized(run, why=why, drawn=data is None)
             if report is not None:
                 _report(report, graph, run, told, data, judged.labels, target)
+
+
+def _how(verify: Verify | None, *, prove: bool) -> Verify:
+    """Return how to verify; raises PlanishError where --prove is given with what excludes it."""
+    if not prove:
+        return verify or Verify.end
+    if verify in (Verify.each, Verify.off):
+        raise PlanishError(
+            f"--prove compares outputs at the end, and --verify {verify.value} says otherwise; "
+            "leave one of them out"
+        )
+    return Verify.prove
 
 
 def _written(

@@ -43,7 +43,7 @@ OutOption = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Where to write; default: nothing is written."),
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of every random choice.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 InputShapeOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -56,7 +56,9 @@ def reduce(
     target: Annotated[str, typer.Option(help="What the runtime compiles for.")] = "cpu",
     tolerance: Annotated[
         float | None,
-        typer.Option(help="--wrong: the part of an output's range beyond which it is wrong."),
+        typer.Option(
+            min=0, help="--wrong: the part of an output's range beyond which it is wrong."
+        ),
     ] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Stop after so long; the best so far is kept.")

@@ -24,6 +24,7 @@ from ..ir.core.environment import is_off
 from .exit_codes import FAILED
 
 ENVIRONMENT = "PLANISH_SUPERVISE"
+INTERRUPTED = "interrupted; no half-written file is left"
 
 _PASSED_ON = frozenset({signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)})
 _CRASHES = {
@@ -111,7 +112,7 @@ def supervised(run: Callable[[], None]) -> None:
     except OSError:
         child = 0
     if child:
-        _exit_like(_wait(child, watched), before, report)
+        _exit_like(*_wait(child, watched), before, report)
     if os.getpid() != parent:
         _end_with(parent)
         faulthandler.enable(report)
@@ -120,6 +121,8 @@ def supervised(run: Callable[[], None]) -> None:
     try:
         run()
     finally:
+        if os.getpid() != parent:  # the second of two may come late, and Python guards no end
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         doing("the end, when all else was done")
 
 
@@ -152,30 +155,45 @@ def _interrupt_once() -> None:
     def interrupt(number: int, frame: object) -> None:
         nonlocal latest
         before, latest = latest, time.monotonic()
+        if not _told():  # native modules that are interrupted while they are imported may crash
+            _end_interrupted(os._exit)
         if latest - before >= _TWICE_SECONDS:
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
 
 
-def _wait(child: int, watched: frozenset[signal.Signals]) -> int:
-    """Return the status with which `child` ends; what somebody sends here is sent on to it."""
+def _end_interrupted(end: Callable[[int], NoReturn]) -> NoReturn:
+    with contextlib.suppress(OSError):  # nobody reads it
+        os.write(2, f"{INTERRUPTED}\n".encode())
+    end(130)
+
+
+def _wait(child: int, watched: frozenset[signal.Signals]) -> tuple[int, bool]:
+    """Return the status with which `child` ends, and whether it was interrupted.
+
+    What somebody sends here is sent on to it.
+    """
+    interrupted = False
     while True:
         came = signal.sigwaitinfo(watched)
         if came.si_signo != signal.SIGCHLD:
+            interrupted |= came.si_signo == signal.SIGINT
             if came.si_code != _BY_KERNEL:  # as a terminal's Ctrl-C is sent, which reaches both
                 os.kill(child, came.si_signo)
             continue
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return status
+            return status, interrupted
 
 
-def _exit_like(status: int, mask: set[int], report: int) -> NoReturn:
+def _exit_like(status: int, interrupted: bool, mask: set[int], report: int) -> NoReturn:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         sys.exit(code)
     name = signal.Signals(-code).name if -code in set(signal.Signals) else ""
+    if interrupted and name in _CRASHES:
+        _end_interrupted(sys.exit)
     if name in _CRASHES:
         size = os.fstat(report).st_size
         text = _message(name, os.pread(report, size, 0).decode(errors="replace"))

@@ -6,6 +6,8 @@ import operator
 
 from ...ir.core.errors import BackendError
 
+MOST = 1 << 16  # beyond what any machine has, and within what runtimes take
+
 
 def require_whole(threads: object) -> None:
     """Raise BackendError where `threads` is neither None nor a whole number."""
@@ -23,5 +25,5 @@ def require_whole(threads: object) -> None:
 def require_threads(threads: int | None) -> None:
     """Raise BackendError where `threads` is neither None nor a whole number of 1 or more."""
     require_whole(threads)
-    if threads is not None and threads < 1:
-        raise BackendError(f"threads is {threads}; give 1 or more")
+    if threads is not None and not 1 <= threads <= MOST:
+        raise BackendError(f"threads is {threads}; give 1 or more, and up to {MOST}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -51,6 +52,6 @@ def _read(text: str, option: str, units: Mapping[str, float], what: str) -> floa
         number = float(found[1]) if found is not None else None
     except ValueError:
         number = None
-    if unit is None or number is None:
+    if unit is None or number is None or not math.isfinite(number * unit):
         raise RefusedError(f"{option} is '{text}'; give {what}")
     return number * unit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .errors import PipelineError
 
 
@@ -12,6 +14,6 @@ def share(text: str, option: str) -> float:
         found = float(number) / (100 if percent else 1)
     except ValueError:
         rest = text
-    if rest:
+    if rest or not math.isfinite(found):
         raise PipelineError(f"{option} is '{text}'; give a percentage or a part of 1, `1%` or 0.01")
     return found

@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from planish import __main__ as command
+from planish.cli import main as main_module
 
 from tests.cli.common import X, assert_refused
 from tests.helpers import conv_batchnorm, model_of
@@ -180,6 +181,8 @@ def test_bad_feeds_are_refused_and_nothing_is_written(call, tmp_path, model, out
         (["--feeds", "/", "--mean", "1,2"], ["'1,2'"]),
         (["--feeds", "/", "--std", "0"], ["divided by 0"]),
         (["--feeds", "/", "--std", "nan"], ["'nan'"]),
+        (["--prove", "--verify", "off"], ["--prove", "--verify off"]),
+        (["--prove", "--verify", "each"], ["--prove", "--verify each"]),
     ],
 )
 def test_bad_options_of_optimize_are_refused(call, model, out, arguments, words):
@@ -339,6 +342,15 @@ def test_ctrl_c_while_starting_is_no_traceback(monkeypatch, capsys):
         command.main()
     assert caught.value.code == 130
     assert capsys.readouterr().err.startswith("interrupted")
+
+
+def test_ctrl_c_while_the_command_is_found_is_said(call, monkeypatch):
+    def interrupt(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "function_of", interrupt)
+    for words in (("backends",), ("backends", "-h")):
+        assert call(*words) == (130, "", "interrupted; no half-written file is left\n")
 
 
 def test_ctrl_c_while_writing_leaves_nothing_behind(call, model, out, monkeypatch):

@@ -80,6 +80,30 @@ def test_the_code_and_what_was_shown_pass_through(code):
     assert (child.returncode, shown, err) == (code, "once\n", "")
 
 
+def test_a_late_ctrl_c_does_not_change_how_it_ends():
+    late = "import atexit; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT)); "
+    child = start(f"{late}sys.exit(130)")
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (130, "")
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_ctrl_c_of_native_code_is_no_crash(started):
+    # Native modules that are interrupted while they are imported call abort().
+    body = """
+    import signal
+    {told}
+    try:
+        print(os.getpid(), flush=True); time.sleep(60)
+    except KeyboardInterrupt:
+        os.abort()""".format(told="" if started else "doing('')")
+    child = start(body)
+    child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (130, "interrupted; no half-written file is left\n")
+
+
 def test_it_can_be_switched_off():
     child = start("print(os.getppid())", env={**os.environ, "PLANISH_SUPERVISE": "0"})
     assert child.communicate(timeout=60)[0] == f"{os.getpid()}\n"

@@ -115,14 +115,14 @@ class _Examination:
         culprit = run_apart(lambda: _culprit(case, suspect), self._limits).value
         told = f"planish: {culprit[0]}" if culprit else f"planish: {step}"
         node = culprit[1] if culprit else ""
-        return self._end(told, node, "report it with the reduced model", suspect, case)
+        return self._end(told, node, "report it with a reduced model", suspect, case)
 
     def _rolled_back(self, failed: Sequence[str], case: Case, suspect: Wrong) -> Diagnosis:
         """Tell what passes raised; their result is right, for it is without them."""
         for each in failed:
             self.findings.append(Finding(str(suspect), "wrong", each))
         raises = Crash(pipeline=suspect.pipeline, target=suspect.target, seed=suspect.seed)
-        advice = "leave the pass out, and report it with the reduced model"
+        advice = "leave the pass out, and report it with a reduced model"
         return self._end(f"planish: {failed[0]}", "", advice, raises, case)
 
     def runtime(self, cases: Sequence[Case], who: Wrong) -> Diagnosis | None:
@@ -227,7 +227,7 @@ def _named(found: Blame | None, who: Wrong) -> str:
 
 def _advice(found: Blame | None, who: Wrong) -> str:
     if found is None:
-        return "take another runtime, and report it with the reduced model"
+        return "take another runtime, and report it with a reduced model"
     if found.right.backend != who.backend:
         return f"right with --backend '{BackendText.parse(found.right.backend)}'"
     return f"right with {found.advice}"

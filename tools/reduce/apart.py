@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import TIMEOUT_MAX
 from typing import IO, Any, Generic, NoReturn, TypeVar
 
 from ...ir.core.errors import RefusedError
@@ -75,7 +76,7 @@ def run_apart(work: Callable[[], T], limits: Limits | None) -> Ended[T]:
         os.close(write)
         ended: list[int] = []
         try:
-            ended, _, _ = select.select([read], [], [], limits.seconds)
+            ended, _, _ = select.select([read], [], [], min(limits.seconds, TIMEOUT_MAX))
         finally:
             os.close(read)
             if not ended:
@@ -121,7 +122,7 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, ValueError):  # where the system tells otherwise
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        most = pages * resource.getpagesize() + limits.memory
+        most = min(pages * resource.getpagesize() + limits.memory, sys.maxsize)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     if sys.platform == "linux":
         import ctypes

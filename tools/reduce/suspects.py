@@ -104,6 +104,11 @@ class Wrong(Steps):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
+            raise RefusedError(
+                f"the tolerance is {self.tolerance}, with which nothing could be right or wrong; "
+                "give a part of an output's range, such as 0.001"
+            )
         if self.pipeline and self.tolerance is None and not Pipeline.parse(self.pipeline).is_exact:
             raise RefusedError(
                 f"pipeline '{self.pipeline}' is approximate, so its outputs always differ; say "

@@ -141,7 +141,9 @@ def _convert(value: Value, kind: Any, key: Word, text: str) -> Any:
         if kind is bool:
             return {"true": True, "false": False}[value.text]
         if kind in (int, float) and not value.quoted:
-            return kind(value.text)
+            number = kind(value.text)
+            if number == number:  # no pass means NaN, which is on neither side of any bound
+                return number
         if kind is str:
             return value.text
     except (KeyError, ValueError):

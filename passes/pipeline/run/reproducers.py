@@ -74,7 +74,8 @@ class Reproducers:
         message = str(error)
         text = message if message.startswith("after ") else f"{place}: {message}"
         if self._before is None:
-            text += "; run again with verify='each' for a reproducer"
+            again = "verify='each' (`planish optimize --verify each`)"
+            text += f"; run again with {again} for a reproducer"
             return error.with_message(text, pass_name=item.name)
         folder, scripts = self._write(self._before, [item])
         return error.with_message(

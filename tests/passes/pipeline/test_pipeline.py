@@ -256,7 +256,9 @@ def test_broken_passes_are_named_with_their_place(script, tmp_path, function, sa
         with pytest.raises(PassError, match=f"(?s){says}"):
             Pipeline.parse("script").run(again)
     else:
-        assert "run again with verify='each' for a reproducer" in str(caught.value)
+        assert "verify='each' (`planish optimize --verify each`) for a reproducer" in str(
+            caught.value
+        )
 
 
 def test_nodes_left_unsorted_are_sorted(script):

@@ -15,6 +15,7 @@ import pytest
 
 from planish.ir.core.errors import RefusedError
 from planish.tools.reduce.apart import HANGS, OUT_OF_MEMORY, Ended, Limits, run_apart
+from planish.tools.reduce.suspects import Wrong
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 
@@ -50,6 +51,16 @@ def test_an_exit_is_told():
 def test_limits_leave_something(limit):
     with pytest.raises(RefusedError, match=f"the limit of {next(iter(limit))} is"):
         Limits(**limit)
+
+
+def test_limits_beyond_what_the_system_counts_are_none():
+    assert run_apart(lambda: 1, Limits(seconds=1e300, memory=10**40)).value == 1
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), float("inf"), -1.0])
+def test_a_tolerance_lets_something_be_right_or_wrong(tolerance):
+    with pytest.raises(RefusedError, match="the tolerance is"):
+        Wrong(pipeline="exact", tolerance=tolerance)
 
 
 def test_what_does_not_end_is_ended_with_its_children(tmp_path):
