@@ -31,6 +31,12 @@ class Step:
     each: bool = False
 
     @property
+    def is_one_of_each(self) -> bool:
+        """Say whether it is one part of each image."""
+        parts = None if self.stage is None else self.stage.parts
+        return self.each and isinstance(parts, int) and parts == 1
+
+    @property
     def tensors(self) -> list[PlacedTensor]:
         """The tensors that it reads or writes."""
         return [one for one in self.operands if isinstance(one, PlacedTensor)]
@@ -58,10 +64,18 @@ def phases_of(steps: Iterable[Step]) -> Phases:
 
 
 def lives_of(phases: Phases) -> dict[PlacedTensor, tuple[int, int]]:
-    """Return the first and the last phase that each tensor is used in, by the first."""
+    """Return the first and the last phase that each tensor is used in, by the first.
+
+    Phases in a row that are one part of each image count as one: who has an image takes it through
+    all of them, while others are anywhere with theirs.
+    """
     lives: dict[PlacedTensor, tuple[int, int]] = {}
-    for index, phase in enumerate(phases):
+    number, chained = 0, False
+    for phase in phases:
+        single = len(phase) == 1 and phase[0].is_one_of_each
+        number += not (single and chained)
+        chained = single
         for step in phase:
             for tensor in step.tensors:
-                lives[tensor] = lives.get(tensor, (index,))[0], index
+                lives[tensor] = lives.get(tensor, (number,))[0], number
     return lives

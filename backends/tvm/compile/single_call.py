@@ -22,6 +22,7 @@ the next one's, also where LLVM puts both into one function.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -137,7 +138,8 @@ def _network(
         for tensor, offset in zip(growing, each_offsets, strict=True):
             tensor.address = script.handle_add_byte_offset(arena, images * offset + size)
         # What no later call reads needs no order.
-        ordered = [arena, *(t.address for t in outputs if len(set(lives[t])) > 1)]
+        uses = Counter(t for phase in phases for step in phase for t in set(step.tensors))
+        ordered = [arena, *(t.address for t in outputs if uses[t] > 1)]
 
         def place(operand: Any, image: Any) -> Any:
             if not isinstance(operand, PlacedTensor):
