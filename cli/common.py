@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from ..ir.core.errors import PassError, PlanishError, in_words
+from .places import require_apart
 from .show.console import set_verbosity
 from .supervise import doing
 
@@ -43,8 +44,10 @@ def with_common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(
         *arguments: Any, plugin: list[Path] | None, quiet: bool, verbose: bool, **options: Any
     ) -> Any:
-        doing(command.__name__.replace("_", "-"))
+        name = command.__name__.replace("_", "-")
+        doing(name)
         _require_finite(options)
+        require_apart(name, {**options, "plugin": plugin})
         set_verbosity(quiet=quiet, verbose=verbose, as_json=options.get("as_json", False))
         for path in plugin or ():
             load_plugin(path)
