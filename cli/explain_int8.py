@@ -15,14 +15,13 @@ from ..backends.onnxruntime.explain.report import Int8Report
 from ..ir.core.atomic import require_writable
 from ..ir.core.errors import GraphError, LoadError, SaveError
 from ..ir.core.scaled import scaled
-from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTOMATIC, MetricOptions
 from ..ir.run.extra_feeds import FeedsWithout
 from ..tools.report.build import GivenModel, int8_report
 from ..tools.report.figures import Measuring
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
-from .files import load, model_file
+from .files import load, model_file, size_on_disk
 from .given import given_model
 from .judged import takes_metric
 from .options import (
@@ -107,7 +106,7 @@ def explain_int8(
 def _given(path: Path, given: FeedOptions) -> GivenModel:
     """Return a model as a report takes it."""
     graph = given_model(path, feeds=given.feeds, tell=lambda line: None)
-    return GivenModel(graph=graph, file=str(path), bytes=bytes_on_disk(path))
+    return GivenModel(graph=graph, file=str(path), bytes=size_on_disk(path))
 
 
 def _explain_model(
@@ -217,4 +216,5 @@ def _as_json(report: Int8Report, sizes: list[tuple[str, str]], top: int) -> Any:
 
 
 def _size(path: Path | None) -> str:
-    return "" if path is None else scaled(bytes_on_disk(path), "B")
+    size = size_on_disk(path)
+    return "" if size is None else scaled(size, "B")

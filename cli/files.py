@@ -11,7 +11,8 @@ from pathlib import Path
 import onnx_graphsurgeon as gs
 
 from ..ir.core.atomic import require_writable
-from ..ir.core.errors import PlanishError, SaveError
+from ..ir.core.errors import LoadError, PlanishError, SaveError
+from ..ir.core.whole_file import read_stream
 from ..ir.files.data_file import bytes_on_disk, require_spared
 from ..ir.files.load import load as load_model
 from ..ir.files.load import load_lazily
@@ -49,7 +50,7 @@ def load(path: Path, *, lazily: bool = False) -> gs.Graph:
     """
     with while_doing(f"load '{path}'"):
         if path == STREAM:
-            return _from_standard_input()
+            return load_model(from_standard_input())
         graph = load_lazily(model_file(path)) if lazily else load_model(model_file(path))
     reading_from([(str(file.path), file.size) for file in files_of(graph)])
     return graph
@@ -61,10 +62,14 @@ def model_file(path: Path) -> Path:
     return path if folder is None else folder.model
 
 
-def _from_standard_input() -> gs.Graph:
+def from_standard_input() -> bytes:
+    """Return the bytes of the model that is piped in. Raises PlanishError where none can be."""
     if sys.stdin.isatty():
         raise PlanishError("'-' reads the model from standard input, which is a terminal; pipe one")
-    return load_model(sys.stdin.buffer.read())
+    try:
+        return read_stream(sys.stdin.buffer)
+    except ValueError as error:
+        raise LoadError(f"cannot read standard input: {error}; pipe a model") from error
 
 
 def write(graph: gs.Graph, job: ModelJob, *, portable: bool) -> None:
@@ -95,8 +100,8 @@ def tell_left_out(job: ModelJob, tell: Callable[[str], None]) -> None:
 
 
 def size_on_disk(path: Path | None) -> int | None:
-    """Return the bytes of a model's file and its weights; None of no file and of streams."""
-    return None if path is None or path == STREAM else bytes_on_disk(path)
+    """Return the bytes of a model's file and its weights; None of no file, streams and pipes."""
+    return bytes_on_disk(path) if path is not None and path.is_file() else None
 
 
 def jobs_of(

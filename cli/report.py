@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..ir.core.errors import LoadError
+from ..ir.core.whole_file import read_whole
 from ..tools.report.build import (
     GivenModel,
     model_report,
@@ -130,11 +131,11 @@ def _json_in(path: Path) -> dict[str, Any] | None:
     if path.suffix != ".json":
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise LoadError(f"cannot read '{path}': {error}; check the path") from error
+        found = json.loads(read_whole(path))
     except json.JSONDecodeError as error:
         raise LoadError(f"'{path}' is no JSON: {error}; give what --json has printed") from error
+    except (OSError, ValueError) as error:
+        raise LoadError(f"cannot read '{path}': {error}; check the path") from error
     if not isinstance(found, dict):
         raise LoadError(f"'{path}' holds no result; give what `planish optimize --json` prints")
     return found

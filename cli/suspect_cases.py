@@ -7,10 +7,12 @@ from pathlib import Path
 
 import onnx
 
-from ..ir.core.errors import LoadError
+from ..ir.core.errors import LoadError, PlanishError
+from ..ir.core.whole_file import read_whole
+from ..ir.files.load import load as load_model
 from ..tools.reduce.case import Case
 from .feeds import FeedOptions
-from .files import load
+from .files import STREAM, from_standard_input, load
 
 _MOST_FEEDS = 8
 
@@ -20,11 +22,11 @@ def cases_of(path: Path, given: FeedOptions, seed: int, tell: Callable[[str], No
 
     Raises LoadError and FeedError.
     """
-    if given.feeds is None and not given.shape:
-        return [Case(_read(path))]
-    graph = load(path)
-    data = given.data(graph, seed, (), tell, path)
     model = _read(path)
+    if given.feeds is None and not given.shape:
+        return [Case(model)]
+    graph = load(path) if path.is_file() else load_model(model)  # a pipe is read once
+    data = given.data(graph, seed, (), tell, path)
     feeds = [feed for feed, _ in zip(data or (), range(_MOST_FEEDS), strict=False)]
     return [Case(model, dict(feed)) for feed in feeds] or [Case(model)]
 
@@ -32,7 +34,12 @@ def cases_of(path: Path, given: FeedOptions, seed: int, tell: Callable[[str], No
 def _read(path: Path) -> onnx.ModelProto:
     """Return the model as it is in its file, which planish's own reader may not take."""
     try:
-        return onnx.load(path)
+        if path == STREAM:
+            return onnx.load_from_string(from_standard_input())
+        return onnx.load(path) if path.is_file() else onnx.load_from_string(read_whole(path))
+    except PlanishError:
+        raise
     except Exception as error:  # protobuf's own
         reason = getattr(error, "strerror", None) or "it is no ONNX model"
+        reason = str(error) if type(error) is ValueError else reason
         raise LoadError(f"cannot read '{path}': {reason}; name an ONNX file") from error

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from ..core.errors import LoadError, PlanishError
 from ..core.garbage_collection import paused_gc
 from ..core.kind import kind_of
+from ..core.whole_file import read_whole
 from ..graph.freeze import freeze_initializers
 from ..graph.signatures import check_signatures
 from ..graph.wellformed import check
@@ -82,7 +83,7 @@ def _read(
     try:
         model = _parse(data, where)
     except LoadError:
-        _parse(path.read_bytes(), where)  # says it of the whole file
+        _parse(read_whole(path), where)  # says it of the whole file
         raise
     return import_model(model, DataBeside(weights, folder, lazily=lazily), where)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.file_values import FileValues, WeightFile
+from ..core.whole_file import read_whole
 from ..proto.apart import take_apart
 
 Array = np.ndarray[Any, Any]
@@ -22,7 +23,7 @@ def read_apart(path: Path, *, lazily: bool = False) -> tuple[bytes, Sequence[Arr
     """Return the bytes of the model at `path`, and the weights that were left out of them.
 
     `lazily`: these stay in the file until they are asked for. Raises OSError where the file cannot
-    be read.
+    be read, and ValueError of a device, and of what protobuf could not decode.
     """
     if path.is_file() and path.stat().st_size >= _LARGE:
         with path.open("rb", buffering=0) as file:
@@ -46,4 +47,4 @@ def read_apart(path: Path, *, lazily: bool = False) -> tuple[bytes, Sequence[Arr
             found = take_apart(memoryview(mapped), read)
             if found is not None:
                 return found
-    return path.read_bytes(), []
+    return read_whole(path), []

@@ -31,6 +31,8 @@ def fields(data: memoryview, start: int, end: int) -> Iterator[Field]:
     """
     while start < end:
         key, value = _number(data, start, end)
+        if key < 8:  # else a file of zeros has a field every two bytes
+            raise ValueError("a field without a number")
         kind = key & 7
         if kind == _BYTES:
             size, value = _number(data, value, end)

@@ -21,6 +21,7 @@ from ..core.counted import counted
 from ..core.errors import FeedError
 from ..core.kind import kind_of
 from ..core.shown import Shown, Summary
+from ..core.whole_file import is_device
 from ..files.given import Model, as_graph
 from .extra_feeds import FeedsWithout
 from .feeds import Feed, batch_size_of, check_feeds
@@ -62,6 +63,8 @@ def load_feeds(
     path, graph = Path(path), as_graph(graph)
     if not path.exists():
         raise FeedError(f"feeds '{path}' do not exist; give an .npz file or a folder of images")
+    if is_device(path):
+        raise FeedError(f"feeds '{path}' are a device; give an .npz file or a folder of images")
     if is_of_images(path):
         if extra:
             raise FeedError(
@@ -81,8 +84,10 @@ def is_of_images(path: Path) -> bool:
 
 def names_in(path: Path | None) -> frozenset[str]:
     """Return the names of the arrays in an `.npz` file; none of anything else."""
+    if path is None or not path.is_file():
+        return frozenset()
     try:
-        with zipfile.ZipFile(path or "") as archive:
+        with zipfile.ZipFile(path) as archive:
             return frozenset(info.filename.removesuffix(".npy") for info in archive.infolist())
     except (OSError, zipfile.BadZipFile):
         return frozenset()

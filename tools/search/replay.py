@@ -12,6 +12,7 @@ from typing import Any
 
 from ...ir.core.atomic import replacing
 from ...ir.core.errors import LoadError, RefusedError, VerificationError
+from ...ir.core.whole_file import read_whole
 from ...ir.metrics.choose import MetricOptions
 from ..tasks.task import Executor
 from ..trials.build import MODEL
@@ -28,7 +29,7 @@ _WORDS = {"model": "the model is another than", "learn": "the samples are others
 def read_document(path: Path) -> dict[str, Any]:
     """Return what `path` tells of a search. Raises LoadError where it is no such file."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(read_whole(path))
     except (OSError, ValueError) as error:
         raise LoadError(
             f"cannot read '{path}': {error}; give the front.json of a search"
