@@ -8,6 +8,7 @@ exact passes fold into the first layer where its border allows it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
+from ...ir.core.bounds import require_within
 from ...ir.core.errors import RefusedError
 from ...ir.core.nearest import nearest
 from ...ir.graph.edit import Edit
@@ -56,7 +58,11 @@ class EmbedPreprocessing(Pass):
     input: str = ""
 
     def __post_init__(self) -> None:
-        """Check that nothing is divided by zero."""
+        """Check that all are finite, and that nothing is divided by zero."""
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            for value in values:
+                require_within(name, value, -math.inf)
+        require_within("divide-by", self.divide_by, -math.inf)
         if 0 in (*self.std, self.divide_by):
             raise RefusedError("std and divide-by divide pixels, and cannot be 0; give 1 for none")
 

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.bounds import require_within
 from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
@@ -43,6 +44,10 @@ class AlignDepthwise(RewritePass):
     name: ClassVar[str] = "align-depthwise"
     multiple: int = 4
     fewest: int = 24
+
+    def __post_init__(self) -> None:
+        """Check that there are multiples."""
+        require_within("multiple", self.multiple, 1)
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""

@@ -13,12 +13,14 @@ Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.bounds import require_within
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import Layer, write_layer
@@ -66,6 +68,11 @@ class CorrectBias(Pass):
     input_mean: float = 0.0
     input_variance: float = 1.0
     exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the moments are those of something."""
+        require_within("input-mean", self.input_mean, -math.inf)
+        require_within("input-variance", self.input_variance, 0)
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Round and correct the layers of `graph` in order."""

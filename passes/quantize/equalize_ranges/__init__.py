@@ -27,6 +27,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.bounds import require_within
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ..calibration_feeds import calibration_feeds
@@ -72,6 +73,12 @@ class EqualizeRanges(Pass):
     reduce_range: bool | None = None
     activation_bits: int = 8
     headroom: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check that there are grids of so many bits."""
+        require_within("weight-bits", 8 if self.weight_bits is None else self.weight_bits, 2, 8)
+        require_within("activation-bits", self.activation_bits, 2, 16)
+        require_within("headroom", self.headroom, 0)
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Measure the channels between the layers of `graph`, choose scales, and move them."""

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.bounds import require_within
 from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
@@ -49,6 +50,10 @@ class AlignChannels(RewritePass):
     name: ClassVar[str] = "align-channels"
     multiple: int = 4
     fewest: int = 256
+
+    def __post_init__(self) -> None:
+        """Check that there are multiples."""
+        require_within("multiple", self.multiple, 1)
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
