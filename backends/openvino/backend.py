@@ -30,6 +30,7 @@ from ..contract.backend import Backend
 from ..contract.port import ports_line, ports_of
 from . import artifact
 from .compiled import OpenVinoNetwork
+from .fences import fence
 from .layers import time_layers
 from .meanings import joins_axes, refuse_other_meanings
 from .narrowed import feed_limit
@@ -182,6 +183,7 @@ def _read(graph: gs.Graph) -> Iterator[Any]:
         for op in model.get_ops():
             if op.get_type_name() == "TopK" and op.get_attributes()["sort"] != "none":
                 op.set_attribute("stable", True)  # of equal values ONNX takes the first
+        fence(model)
         yield model
 
 
