@@ -11,6 +11,7 @@ import pytest
 
 import planish
 from planish.cli import executor
+from planish.tools.search.builder import PointBuilder
 from planish.tools.tasks import journal
 from planish.tools.trials import clock
 
@@ -40,6 +41,16 @@ def files(tmp_path, monkeypatch, brief_bench):
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     np.savez(tmp_path / "feeds.npz", x=RNG.standard_normal((12, 3, 8, 8)).astype(np.float32))
     return ["search", "model.onnx", "-o", "small.onnx", "--feeds", "feeds.npz", "--threads", 1]
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "auto"])
+def test_a_model_that_no_pipeline_takes(call, files, monkeypatch, backend):
+    def fail(self, stages):
+        self.failed.append((stages[0], "no room"))
+
+    monkeypatch.setattr(PointBuilder, "made", fail)
+    words = (*files, "--max-size", "1kB", "--backend", backend)
+    assert_refused(call(*words), "no pipeline runs", "'exact': no room")
 
 
 def test_the_same_again_from_the_journal_and_from_the_pipeline(call, files, tmp_path):

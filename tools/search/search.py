@@ -18,6 +18,7 @@ import numpy as np
 
 from ...backends.contract.registry import USUAL
 from ...ir.core.atomic import replacing
+from ...ir.core.errors import RefusedError
 from ..tasks.journal import TaskJournal
 from ..trials.clock import Runtime, choose_task
 from ..trials.judge import require_metric
@@ -97,6 +98,8 @@ class BudgetSearch:
         self._settle_runtime()
         for pipeline in _FIRST:
             self._add(self._builder.build((pipeline,)))
+        if not self._points:
+            raise self._nothing()
         if self._has_time("none"):
             survey = Survey(self._journal, self._given, self._request)
             self._costs = survey.costs()
@@ -106,6 +109,11 @@ class BudgetSearch:
             self._meet()
             self._fill()
         return self._found()
+
+    def _nothing(self) -> RefusedError:
+        """Return the error of a model of which not even the first points can be made."""
+        why = "; ".join(f"'{what}': {error}" for what, error in self._builder.failed)
+        return RefusedError(f"nothing can be searched, for no pipeline runs: {why}")
 
     def _settle_runtime(self) -> None:
         """Take the backend that runs the first points fastest, where it is left open which."""
@@ -125,6 +133,8 @@ class BudgetSearch:
             for model, _, _ in filter(None, models)
         ]
         found = [outcome.require().value for outcome in self._journal.run(tasks)]
+        if not found:
+            raise self._nothing()
         backend = min(found, key=lambda each: float(each["seconds"]))["backend"]
         self._request = replace(request, runtime=replace(request.runtime, backend=backend))
         # What the choice of the runtime gains is gained on the usual one.
