@@ -245,16 +245,15 @@ class Judge:
         Up to what rounding does there, and what its kernels make of small values, `tails`.
 
         It cannot where float64 is farther from what the runtime gave than rounding goes: then the
-        evaluator means something else by an operator.
+        evaluator means something else by an operator. Nor does it tell two graphs apart by less
+        than twice what it is off itself from what the runtime made of them.
         """
         first = self._wide
         wide = None if first is None else run_in_float64(graph, self._feeds, is_small=True)
         if first is None or wide is None:
             return None
-        if (
-            _distance(first, self._outputs, name) > allowed
-            or _distance(wide, after, name) > allowed
-        ):
+        off = _distance(first, self._outputs, name), _distance(wide, after, name)
+        if max(off) > allowed:
             return None
         distance = _distance(first, wide, name)
         if distance <= self._plain:
@@ -263,7 +262,9 @@ class Judge:
         if moved is None:
             return None
         tails *= 2.0 ** (self._bits - _BITS_OF_DOUBLES)
-        return distance <= _ROUNDING_FACTOR * max(moved.get(name, 0.0), tails)
+        if distance <= _ROUNDING_FACTOR * max(moved.get(name, 0.0), tails):
+            return True
+        return False if distance > 2 * sum(off) else None
 
     @functools.cached_property
     def _wide(self) -> list[Arrays] | None:

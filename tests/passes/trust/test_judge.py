@@ -8,6 +8,7 @@ import pytest
 import planish
 from planish.ir.core.errors import VerificationError
 from planish.ir.run.reference import Reference
+from planish.passes.trust import judge
 from planish.passes.trust.float64 import run_in_float64
 from planish.passes.trust.rounding import measure_rounding, rounding_of
 
@@ -129,6 +130,24 @@ def test_no_tolerance_is_over_the_cap_where_float64_cannot_tell():
     result = become(before, after, weights, [X])
     assert not result.verified
     assert "this network amplifies rounding by" in result.note
+
+
+@pytest.mark.parametrize("off", [0.0, 1.0])
+def test_float64_tells_graphs_apart_only_by_more_than_it_is_off_itself(monkeypatch, off):
+    """They are as far apart in it as it is from one of the runtime's answers, or farther."""
+    text = "g (float[4, 16] x) => (float[4, 16] y) {{ a = {}(x, c) y = {}(a, c) }}"
+    before, after = text.format("Add", "Sub"), text.format("Sub", "Add")
+    weights = {"c": np.float32(2**20)}
+    first, second = (run_ort(model_of(t, weights), X)["y"].astype(float) for t in (before, after))
+    wide = first - off * 0.4 * np.ptp(first)
+    answers = {False: [{"y": wide}], True: [{"y": second}]}
+    monkeypatch.setattr(judge, "run_in_float64", lambda *_, is_small=False: answers[is_small])
+    monkeypatch.setattr(judge, "rounding_in_float64", lambda *_: {"y": 0.0})
+    if off:
+        assert not become(before, after, weights, [X]).verified
+    else:
+        with pytest.raises(VerificationError, match="'y' differs by"):
+            become(before, after, weights, [X])
 
 
 @pytest.mark.parametrize("behind", ["y = Identity(s)", "y = Mul(s, s)", "r = Erf(s) y = Mul(r, s)"])
