@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import planish
-from planish.ir.core.errors import ExecutionError
+from planish.ir.core.errors import BackendError, ExecutionError
 
-from tests.helpers import Array, model_of, relative_error, run_ort
+from tests.helpers import Array, graph_of, model_of, relative_error, run_ort
 
 pytest.importorskip("tvm")
 
@@ -156,3 +156,9 @@ def test_expand_to_the_sizes_of_another_tensor() -> None:
     for n in (1, 3):
         x = np.random.default_rng(n).uniform(0.5, 1.5, (n, 4, 3)).astype(np.float32)
         assert relative_error(run_ort(model, {"x": x})["y"], compiled({"x": x})["y"]) <= 1e-6
+
+
+def test_a_rank_that_nothing_tells_comes_before_what_the_compiler_says_of_it():
+    graph = graph_of("g (float[N, 4] x, int64[K] s) => (float y) { y = Reshape(x, s) }")
+    with pytest.raises(BackendError, match=r"\(Reshape\): the rank or type of 'y' is not known \("):
+        planish.lower(graph, "tvm", threads=1)

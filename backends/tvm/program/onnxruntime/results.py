@@ -59,7 +59,7 @@ def kinds_of(
         )
         if declared is None and program.view.shape(tensor) is None:
             raise refused(
-                node, f"{why}; the rank or type of '{tensor.name}' is not known{_advice(node)}"
+                node, f"the rank or type of '{tensor.name}' is not known{_advice(node)} ({why})"
             )
         found.append((dtype, tuple(declared or ())))
     return found
