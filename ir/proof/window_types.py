@@ -37,23 +37,23 @@ def window_types(
         return base, opened
     first = [next(iter(group.own)) for group in groups]
     second = [size + at + 1 for at, size in enumerate(first)]  # of no two the same
+    pairs = [(pair, f"size {at}") for at, pair in enumerate(zip(first, second, strict=True))]
+    chosen: list[Types] = []
+    with_names: list[Types] = []
     try:
         looks = [look_at(groups, sizes, own, opened) for sizes in (first, second)]
         one, two = (
             BothSides(window=window, look=look, opsets=opsets, seed=seed).types() for look in looks
         )
+        for side in (0, 1):
+            inner = {
+                name: TensorType(types.dtype, _open_shape(types, two[side][name], pairs))
+                for name, types in one[side].items()
+            }
+            chosen.append(ChainMap(one[side], dict(base[side])))
+            with_names.append(ChainMap(inner, dict(opened[side])))
     except UnsupportedError:
         return base, opened
-    pairs = [(pair, f"size {at}") for at, pair in enumerate(zip(first, second, strict=True))]
-    chosen: list[Types] = []
-    with_names: list[Types] = []
-    for side in (0, 1):
-        inner = {
-            name: TensorType(types.dtype, _open_shape(types, two[side][name], pairs))
-            for name, types in one[side].items()
-        }
-        chosen.append(ChainMap(one[side], dict(base[side])))
-        with_names.append(ChainMap(inner, dict(opened[side])))
     return (chosen[0], chosen[1]), (with_names[0], with_names[1])
 
 
@@ -72,6 +72,8 @@ def _open_shape(
     first: TensorType, second: TensorType, pairs: Sequence[tuple[tuple[int, int], str]]
 ) -> tuple[Dim, ...]:
     found: list[Dim] = []
+    if len(first.shape or ()) != len(second.shape or ()):
+        raise UnsupportedError("a rank that open sizes decide")
     for sizes in zip(first.shape or (), second.shape or (), strict=True):
         names = [name for pair, name in pairs if pair == sizes]
         found.append(sizes[0] if sizes[0] == sizes[1] else names[0] if names else None)

@@ -101,24 +101,25 @@ def _emit_sums(program: BlockedProgram, node: gs.Node) -> bool:
     found, shape = read_reduction(node, view), view.shape(node.inputs[0])
     if found is None or not found.axes or shape is None or view.dtype(node.inputs[0]) != np.float32:
         return False
-    left = _count(tuple(shape[axis] for axis in found.axes))
-    if left is None or _count(shape[found.axes[0] :]) is None:
+    summed = _count(tuple(shape[axis] for axis in found.axes))
+    if summed is None or _count(shape[found.axes[0] :]) is None:
         return False
     term, finish = _SUMS[node.op]
-    scale = 1.0 / left if node.op == "ReduceMean" else 1.0
+    scale = 1.0 / summed if node.op == "ReduceMean" else 1.0
     emit, x = program.builder.emit, program.tensor(node.inputs[0])
     sizes = list(shape_of(x) or ())
-    for first, behind in reversed(_runs(found.axes)):
+    runs = _runs(found.axes)
+    for first, behind in reversed(runs):
         length, others = math.prod(sizes[first:behind]), math.prod(sizes[behind:])
         rows = math.prod(sizes[:first])
-        left //= length
+        last = first == runs[0][0]
         op = AxisSum(
             rows=batch_of(rows),
             length=length,
             inner=others,
             term=term,
-            scale=scale if left == 1 else 1.0,
-            finish=finish if left == 1 else "sum",
+            scale=scale if last else 1.0,
+            finish=finish if last else "sum",
             lanes=program.machine.lanes,
         )
         flat = emit(relax.op.reshape(x, [rows, length, others]))

@@ -70,11 +70,14 @@ def _whole(sides: tuple[Side, Side]) -> Iterator[tuple[ProofWindow, Look]]:
     """Yield the windows that compute outputs from the inputs of the graphs, with their sizes."""
     types = PairedSizes(*sides).base
     opsets = int(sides[0].graph.opset), int(sides[1].graph.opset)
+    given = {tensor.name for tensor in sides[0].graph.inputs}
     for pair in zip(sides[0].graph.outputs, sides[1].graph.outputs, strict=True):
         early, late = (cone(side, tensor, ()) for side, tensor in zip(sides, pair, strict=True))
         if early is None or late is None or len(early.nodes) + len(late.nodes) > _MOST_NODES:
             continue
         names = sorted({*early.begins, *late.begins})
+        if not given.issuperset(names):
+            continue  # what is a loop's own
         inputs = [(sides[0].tensors[name], sides[1].tensors[name]) for name in names]
         window = ProofWindow(early.nodes, late.nodes, inputs, pair)
         axes = WindowAxes(window, types, types, opsets)

@@ -59,6 +59,12 @@ def test_several_axes(axes, keepdims) -> None:
     check("ReduceMean", (3, 4, 5, 6), axes, keepdims=keepdims)
 
 
+@pytest.mark.parametrize("axes", [(0, 3), (0, 2), (1, 3), (0, 1, 3)])
+def test_several_axes_of_which_some_have_one_element(axes) -> None:
+    for op in ("ReduceMean", "ReduceL2", "ReduceLogSum"):
+        check(op, (1, 3, 1, 4), axes)
+
+
 def test_an_unknown_number_of_rows() -> None:
     check("ReduceL2", (5, 4, 6), (1,), "N, 4, 6")
     check("ReduceL1", (5, 4, 6), (1, 2), "N, 4, 6", keepdims=0)
