@@ -43,7 +43,7 @@ def results(call: Call) -> list[PointValues]:
     """Return the results of a node. Raises UnsupportedError where nothing is known of it."""
     try:
         found = _results(call)
-    except (ValueError, IndexError, TypeError, KeyError) as error:
+    except (ValueError, IndexError, TypeError, KeyError, OverflowError) as error:
         raise UnsupportedError(f"{call.op} that cannot be evaluated: {error}") from error
     values = found if isinstance(found, list) else [found]
     for value in values:

@@ -7,7 +7,6 @@ import pytest
 
 import planish
 
-# The rank of the result is a size of the feeds'; outputs are computed in a body.
 GRAPHS = {
     "a rank that sizes decide": """<ir_version: 9, opset_import: ["": 13]>
         g (int64[N] i, bool[N] c) => (float[] y) <int64 k = {3}, int64[1] w = {-1}> {
@@ -18,6 +17,11 @@ GRAPHS = {
             t, u = Loop(k, "", x) <body = b (int64 i, bool c, float[] s)
                 => (bool d, float[] r, float[] r) { r = Selu(s) d = Identity(c) }>
             y = Unsqueeze<axes = [2]>(t)
+        }""",
+    "a border beyond int64": """<ir_version: 9, opset_import: ["": 13]>
+        g (uint64[1,1] x) => (uint64[] y)
+        <uint64 v = {18446744073709551615}, int64[4] p = {2,0,0,1}> {
+            t = Clip(x) y = Pad(t, p, v)
         }""",
 }
 
