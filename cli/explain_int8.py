@@ -76,7 +76,7 @@ def explain_int8(
     or 6 dB are gained.
     """
     require_report(report, 1)
-    output = _output(out_file, output, apply=apply, models=[model, original])
+    output = _output(out_file, output, apply=apply)
     with progress_bar(err, "explaining") as update:
         found, sizes = _explain_model(
             model,
@@ -144,13 +144,10 @@ def _explain_model(
     return report, sizes
 
 
-def _output(
-    argument: Path | None, option: Path | None, *, apply: bool, models: Sequence[Path | None]
-) -> Path | None:
+def _output(argument: Path | None, option: Path | None, *, apply: bool) -> Path | None:
     """Return where to write, of `IN OUT` or -o; refuse --apply without it, and it without --apply.
 
-    Raises SaveError where that would replace a model that is read, or that `IN FLOAT` means to have
-    read.
+    Raises SaveError where that would replace a model that `IN FLOAT` means to have read.
     """
     if argument is not None and option is not None:
         raise SaveError(f"'{argument}' and -o '{option}' both say where to write; leave one out")
@@ -162,8 +159,6 @@ def _output(
         raise SaveError(f"-o writes what --apply makes; add --apply or leave it out{hint}")
     if output is None:
         return None
-    if any(path is not None and _is_same(output, path) for path in models):
-        raise SaveError(f"'{output}' is read here, and --apply would replace it; name another file")
     if argument is not None and not _may_replace(argument):
         raise SaveError(
             f"'{argument}' is there and is no quantized model, and --apply would replace it; the "
@@ -181,10 +176,6 @@ def _may_replace(path: Path) -> bool:
         return has_quantized_layers(load(path))
     except LoadError:
         return False
-
-
-def _is_same(a: Path, b: Path) -> bool:
-    return a.exists() and b.exists() and a.samefile(b)
 
 
 def _show(report: Int8Report, sizes: list[tuple[str, str]], top: int, applied: bool) -> None:

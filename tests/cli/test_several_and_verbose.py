@@ -127,7 +127,7 @@ def test_explain_int8_takes_in_and_out(call, model, tmp_path, out):
     assert call("optimize", model, int8, "-p", pipeline, *words)[0] == 0
     words += ("--float", model, "--apply", "--threads", 1)
     result = call("explain-int8", int8, model, *words)
-    assert_refused(result, "is read here, and --apply would replace it")
+    assert_refused(result, "would be OUT and --float; name another file")
     code, shown, _ = call("explain-int8", int8, out, *words, "--top", 1)
     assert code == 0
     assert out.exists()

@@ -76,7 +76,7 @@ class EqualizeRanges(Pass):
 
     def __post_init__(self) -> None:
         """Check that there are grids of so many bits."""
-        require_within("weight-bits", 8 if self.weight_bits is None else self.weight_bits, 2, 8)
+        require_within("weight-bits", 8 if self.weight_bits is None else self.weight_bits, 2, 16)
         require_within("activation-bits", self.activation_bits, 2, 16)
         require_within("headroom", self.headroom, 0)
 

@@ -382,7 +382,7 @@ def test_the_remark_says_what_is_gone(model):
         ("amount=1", "amount is 1.0; give a part in [0, 1), such as 0.5; pruning everything"),
         ("amount=1.5", "amount is 1.5; give a part in [0, 1)"),
         ("amount=-0.1", "amount is -0.1; give a part in [0, 1), such as 0.5"),
-        ("amount=nan", "amount is nan; give a part"),
+        ("amount=nan", "takes a number, not 'nan'"),
         ("granularity=2:4,amount=0.5", "granularity 2:4 says how much is pruned; leave amount out"),
         ("granularity=2:4,steps=2", "granularity 2:4 is pruned at once"),
         ("granularity=4:4", "granularity is 4:4, so that 4 of 4 weights stay"),
